@@ -1,0 +1,3 @@
+//! The benchmarks; `cargo xtask bench` runs them.
+
+fn main() {}

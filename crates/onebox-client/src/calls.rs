@@ -1,0 +1,90 @@
+//! The requests of one session that are not settled: under way, or lingering because nobody was told how they ended.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use onebox_service::Time;
+use onebox_service::attempt::Command;
+
+use crate::client::Caller;
+use crate::{LINGER_MICROS, LINGERING_MAX};
+
+/// A request under way.
+#[derive(Debug)]
+pub(crate) struct Call {
+    /// Who waits; nobody for the client's own requests and for those whose deadline passed.
+    pub(crate) caller: Option<Caller>,
+    pub(crate) command: Command,
+    pub(crate) deadline: Time,
+    /// When to repeat the attempt; `None` while one is out.
+    pub(crate) retry_at: Option<Time>,
+    pub(crate) retry_wait: u64,
+    /// An attempt may have taken effect.
+    pub(crate) ambiguous: bool,
+}
+
+/// The unsettled requests of one session.
+#[derive(Debug, Default)]
+pub(crate) struct Calls {
+    under_way: BTreeMap<u64, Call>,
+    lingering: VecDeque<(u64, Time)>,
+    next: u64,
+}
+
+impl Calls {
+    /// Numbers a request.
+    pub(crate) fn add(&mut self, call: Call) -> u64 {
+        self.next += 1;
+        self.under_way.insert(self.next, call);
+        self.next
+    }
+
+    pub(crate) fn get_mut(&mut self, sequence: u64) -> Option<&mut Call> {
+        self.under_way.get_mut(&sequence)
+    }
+
+    /// Takes a request off, for good.
+    pub(crate) fn settle(&mut self, sequence: u64) -> Option<Call> {
+        self.under_way.remove(&sequence)
+    }
+
+    /// Keeps a request unacknowledged for a while, because its caller was not told how it ended.
+    pub(crate) fn linger(&mut self, sequence: u64, now: Time) {
+        if self.lingering.len() >= LINGERING_MAX {
+            self.lingering.pop_front();
+        }
+        self.lingering.push_back((sequence, now.plus_micros(LINGER_MICROS)));
+    }
+
+    pub(crate) fn end_lingering(&mut self, now: Time) {
+        while self.lingering.pop_front_if(|(_, until)| *until <= now).is_some() {}
+    }
+
+    /// Every answer below this was delivered, or nobody will ask for it.
+    pub(crate) fn acknowledged_below(&self) -> u64 {
+        let oldest = self.under_way.keys().next().copied();
+        let lingering = self.lingering.iter().map(|(sequence, _)| *sequence).min();
+        let unsettled = oldest.into_iter().chain(lingering).min();
+        unsettled.unwrap_or(self.next + 1)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.under_way.len()
+    }
+
+    /// The requests whose attempt is to be repeated now.
+    pub(crate) fn due(&self, now: Time) -> Vec<u64> {
+        let due = self.under_way.iter().filter(|(_, call)| call.retry_at.is_some_and(|at| at <= now));
+        due.map(|(sequence, _)| *sequence).collect()
+    }
+
+    /// The requests whose callers wait no longer.
+    pub(crate) fn past_deadline(&self, now: Time) -> Vec<u64> {
+        let past = self.under_way.iter().filter(|(_, call)| call.deadline <= now && call.caller.is_some());
+        past.map(|(sequence, _)| *sequence).collect()
+    }
+
+    /// Every request under way, in order, leaving none.
+    pub(crate) fn drain(&mut self) -> Vec<(u64, Call)> {
+        std::mem::take(&mut self.under_way).into_iter().collect()
+    }
+}

@@ -1,0 +1,48 @@
+//! The identity of a node's disk, drawn at the first start and kept in the file `node`; and entropy.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::path::Path;
+
+use onebox_store::names::NodeId;
+
+/// Random bytes from the system.
+///
+/// # Errors
+/// A sentence.
+pub(crate) fn entropy<const N: usize>() -> Result<[u8; N], String> {
+    let mut bytes = [0; N];
+    let read = File::open("/dev/urandom").and_then(|mut source| source.read_exact(&mut bytes));
+    read.map_err(|error| format!("cannot read random bytes from the system: {error}"))?;
+    Ok(bytes)
+}
+
+/// The identity stored in a data directory, drawn now if there is none.
+///
+/// # Errors
+/// A sentence.
+pub(crate) fn node_id(data: &Path) -> Result<NodeId, String> {
+    let path = data.join("node");
+    match fs::read_to_string(&path) {
+        Ok(text) => {
+            let id = u128::from_str_radix(text.trim(), 16).ok();
+            id.map(NodeId).ok_or_else(|| format!("{} does not hold a node's identity; restore it, or start with an empty --data", path.display()))
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let id = NodeId(u128::from_le_bytes(entropy()?));
+            store(data, id).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+            Ok(id)
+        }
+        Err(error) => Err(format!("cannot read {}: {error}", path.display())),
+    }
+}
+
+/// Durable before anything else is written, and whole or absent after a power loss.
+fn store(data: &Path, id: NodeId) -> std::io::Result<()> {
+    let fresh = data.join("node.new");
+    let mut file = File::create(&fresh)?;
+    writeln!(file, "{id}")?;
+    file.sync_all()?;
+    fs::rename(&fresh, data.join("node"))?;
+    File::open(data)?.sync_all()
+}

@@ -1,0 +1,21 @@
+//! The shell around the pure crates: threads, files, sockets, clocks, settings.
+//!
+//! One executor thread per partition runs the replica; a thread writes the log, one does background jobs, a few answer
+//! reads. Nothing here decides anything about requests: inputs go in, effects are carried out as
+//! [`onebox_replica::turn`] orders them.
+//!
+//! Reading order: `node` (start and stop), `partition` (the threads), `link` (callers and their answers), `folder`
+//! (the disk), `claim` (one process per data directory), `settings`.
+
+mod claim;
+pub mod folder;
+mod identity;
+mod link;
+mod node;
+pub mod partition;
+mod queries;
+mod settings;
+mod tokens;
+
+pub use node::{Exit, StartError, serve};
+pub use settings::{LogFormat, SETTINGS, SettingDoc, Settings, SettingsError};

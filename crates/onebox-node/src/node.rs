@@ -1,0 +1,161 @@
+//! A node from start to stop: claim the directory, open what is there, serve, and leave in order.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
+use std::time::Duration;
+
+use onebox_replica::{Input, Replica, Setup, Stop};
+use onebox_service::{Fault, Service};
+use onebox_store::Disk;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+
+use crate::claim;
+use crate::folder::Folder;
+use crate::identity;
+use crate::link::{Clocks, Door, Link};
+use crate::partition::{self, INPUTS_WAITING_MAX, Parts, PartitionEvent};
+use crate::queries::Readers;
+use crate::settings::Settings;
+use crate::tokens::Tokens;
+
+/// How a node's life ended.
+#[derive(Debug)]
+pub enum Exit {
+    /// It was asked to stop, finished its work and flushed it.
+    Stopped,
+    /// It was asked to stop and did not finish in time; nothing is lost, but the next start replays more.
+    Hurried,
+    /// It could not go on. Nothing acknowledged is lost.
+    Failed(Stop),
+}
+
+/// Why a node could not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// What is on the disk, or the disk itself.
+    Fault(Fault),
+    /// Anything else, as a sentence.
+    Other(String),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartError::Fault(fault) => write!(f, "{fault}"),
+            StartError::Other(words) => f.write_str(words),
+        }
+    }
+}
+
+impl From<Fault> for StartError {
+    fn from(fault: Fault) -> StartError {
+        StartError::Fault(fault)
+    }
+}
+
+impl From<String> for StartError {
+    fn from(words: String) -> StartError {
+        StartError::Other(words)
+    }
+}
+
+/// Serves until `stop` completes or the node cannot go on.
+///
+/// # Errors
+/// Why it could not start.
+pub fn serve(service: Arc<dyn Service>, settings: &Settings, stop: impl Future<Output = ()> + Send + 'static) -> Result<Exit, StartError> {
+    settings.check()?;
+    let folder = Folder::open(&settings.data)?;
+    let _claim = claim::claim(&settings.data, &settings.listen.to_string())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(settings.network_threads.max(1)).enable_all().build();
+    let runtime = runtime.map_err(|error| format!("cannot start the network threads: {error}"))?;
+    let listener = runtime.block_on(TcpListener::bind(settings.listen));
+    let listener = listener.map_err(|error| format!("cannot listen on {}: {error}; give another --listen", settings.listen))?;
+
+    let node = identity::node_id(&settings.data)?;
+    let setup = Setup {
+        limits: settings.limits(),
+        node,
+        seed: u64::from_le_bytes(identity::entropy()?),
+        segment_bytes: settings.segment_bytes,
+        cache_bytes: settings.cache_bytes,
+        flush_bytes_target: settings.flush_bytes,
+    };
+    let (query_budget, clocks) = (setup.limits.query_budget, Clocks::start());
+    let disk: Arc<dyn Disk> = Arc::new(folder);
+    let opened = Replica::open(&disk, Arc::clone(&service), setup)?;
+    if let Some(cut) = &opened.cut {
+        tracing::info!(file = cut.file, offset = cut.offset, "an interrupted write at the end of the log was cut off; it was never acknowledged");
+    }
+
+    let inputs = sync_channel(INPUTS_WAITING_MAX);
+    let input = inputs.0.clone();
+    let link = Link::new(Arc::clone(&service), inputs.0.clone(), clocks, Tokens::of(node));
+    link.published_at(opened.replica.view().position().index);
+    let readers = Readers::start(settings.query_threads, &link, &service, query_budget, {
+        let input = input.clone();
+        move |fault| {
+            // The executor may be gone already, for the same reason.
+            let _ = input.send(Input::PersistFailed(fault));
+        }
+    });
+    let (told, mut events) = mpsc::unbounded_channel();
+    let events_out = Box::new(move |event| {
+        // The node may be gone already; then nobody needs to know.
+        let _ = told.send(event);
+    });
+    partition::start(Parts { disk, opened, inputs, link: Arc::clone(&link), readers, clocks, events: events_out });
+
+    let drain_max = Duration::from_millis(settings.gateway.drain_ms_max);
+    let router = onebox_gateway::router(Arc::new(Door(Arc::clone(&link))), settings.gateway.clone());
+    let address = listener.local_addr().map_or_else(|_| settings.listen.to_string(), |address| address.to_string());
+    tracing::info!(%address, data = %settings.data.display(), "serving {}", service.schema().name);
+    let exit = runtime.block_on(run(listener, (router, settings.gateway.clone()), stop, &link, input, &mut events, drain_max));
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    Ok(exit)
+}
+
+/// Serves, then leaves: no new connections, finish what came, flush.
+async fn run(
+    listener: TcpListener,
+    (router, gateway): (axum::Router, onebox_gateway::GatewaySettings),
+    stop: impl Future<Output = ()> + Send + 'static,
+    link: &Link,
+    input: std::sync::mpsc::SyncSender<Input>,
+    events: &mut mpsc::UnboundedReceiver<PartitionEvent>,
+    drain_max: Duration,
+) -> Exit {
+    let (close, closing) = tokio::sync::oneshot::channel::<()>();
+    let serving = tokio::spawn(onebox_gateway::serve(listener, router, gateway, async move {
+        // The sender is dropped when the node leaves; either way it is time.
+        let _ = closing.await;
+    }));
+    tokio::select! {
+        () = stop => {}
+        event = events.recv() => {
+            drop(close);
+            let _ = tokio::time::timeout(Duration::from_secs(1), serving).await;
+            return match event {
+                Some(PartitionEvent::Stopped(stop)) => Exit::Failed(stop),
+                Some(PartitionEvent::Drained) | None => Exit::Stopped,
+            };
+        }
+    }
+    tracing::info!("stopping: no new connections; finishing what is under way");
+    link.set_health(false, "stopping".to_owned());
+    drop(close);
+    let _ = tokio::time::timeout(drain_max, serving).await;
+    let drained = tokio::time::timeout(drain_max, async {
+        // The executor drains its inputs all the time, so there is room soon.
+        let sent = tokio::task::spawn_blocking(move || input.send(Input::Drain)).await;
+        if sent.is_ok() { events.recv().await } else { None }
+    });
+    match drained.await {
+        Ok(Some(PartitionEvent::Stopped(stop))) => Exit::Failed(stop),
+        Ok(Some(PartitionEvent::Drained)) => Exit::Stopped,
+        Ok(None) | Err(_) => Exit::Hurried,
+    }
+}

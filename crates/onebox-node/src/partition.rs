@@ -1,0 +1,237 @@
+//! The threads of one partition: the executor, the log writer, the background worker.
+//!
+//! The executor never waits for the disk's log: it hands a frame to the log thread and goes on. It blocks only when
+//! it has nothing to do. Channels between the threads are bounded; the only one that outside load can fill is the
+//! executor's inputs, and there the sender is told at once.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use onebox_replica::replica::{Opened, TICK_MICROS};
+use onebox_replica::turn::{World, take_turn};
+use onebox_replica::{Input, Job, Note, PersistBatch, Query, Replica, Stop, Token};
+use onebox_service::attempt::{Fate, Reply};
+use onebox_store::log::LogWriter;
+use onebox_store::state::{Retired, View};
+use onebox_store::{Disk, LogIndex};
+
+use crate::link::{Clocks, Link};
+use crate::queries::Readers;
+
+/// Inputs that wait for the executor, beside its own queue.
+pub(crate) const INPUTS_WAITING_MAX: usize = 4_096;
+/// Inputs that one turn takes at most.
+const INPUTS_PER_TURN_MAX: usize = 1_024;
+/// Ticks between two looks at the free space of the disk: a fifth of a second.
+const DISK_FREE_TICKS: u64 = 4;
+/// Ticks between two lines about the progress of a replay: two seconds.
+const PROGRESS_TICKS: u64 = 40;
+
+/// What a partition's threads tell whoever started them.
+#[derive(Debug)]
+pub(crate) enum PartitionEvent {
+    /// Everything is flushed after a drain.
+    Drained,
+    /// The replica has stopped.
+    Stopped(Stop),
+}
+
+/// What the executor's thread works with.
+pub(crate) struct Parts {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) opened: Opened,
+    pub(crate) inputs: (SyncSender<Input>, Receiver<Input>),
+    pub(crate) link: Arc<Link>,
+    pub(crate) readers: Readers,
+    pub(crate) clocks: Clocks,
+    pub(crate) events: Box<dyn Fn(PartitionEvent) + Send>,
+}
+
+/// Starts the threads. They end with the process, or once the replica has drained or stopped.
+pub(crate) fn start(parts: Parts) {
+    let Parts { disk, opened, inputs: (sender, inputs), link, readers, clocks, events } = parts;
+    let (frames, frames_source) = sync_channel(1);
+    let (work, work_source) = sync_channel(64);
+    spawn("log", {
+        let sender = sender.clone();
+        let writer = opened.writer;
+        move || write_log(writer, &frames_source, &sender)
+    });
+    spawn("worker", {
+        let disk = Arc::clone(&disk);
+        move || work_off(&*disk, &work_source, &sender)
+    });
+    let world = Threads { frames, work, link, readers, events, ended: false };
+    let executor = Executor { replica: opened.replica, inputs, world, disk, clocks, ticks: 0 };
+    spawn("executor", move || executor.run());
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) {
+    thread::Builder::new().name(name.to_owned()).spawn(run).expect("the system can start a thread");
+}
+
+/// Writes and syncs one frame after the other. After a fault nothing is written any more.
+fn write_log(mut writer: LogWriter, frames: &Receiver<PersistBatch>, inputs: &SyncSender<Input>) {
+    while let Ok(PersistBatch { number, batch, spare_made }) = frames.recv() {
+        if spare_made {
+            writer.note_spare();
+        }
+        let input = match writer.append(&batch) {
+            Ok(appended) => Input::Persisted { number, appended, needs_spare: writer.needs_spare() },
+            Err(fault) => Input::PersistFailed(fault),
+        };
+        if inputs.send(input).is_err() {
+            return;
+        }
+    }
+}
+
+enum Work {
+    Run(Job),
+    Free(Retired),
+}
+
+fn work_off(disk: &dyn Disk, work: &Receiver<Work>, inputs: &SyncSender<Input>) {
+    while let Ok(work) = work.recv() {
+        match work {
+            Work::Run(job) => {
+                if inputs.send(Input::JobDone(job.run(disk))).is_err() {
+                    return;
+                }
+            }
+            Work::Free(retired) => drop(retired),
+        }
+    }
+}
+
+struct Executor {
+    replica: Replica,
+    inputs: Receiver<Input>,
+    world: Threads,
+    disk: Arc<dyn Disk>,
+    clocks: Clocks,
+    ticks: u64,
+}
+
+impl Executor {
+    fn run(mut self) {
+        let tick = Duration::from_micros(TICK_MICROS);
+        let mut next_tick = Instant::now() + tick;
+        let mut again = true;
+        let mut batch = Vec::with_capacity(INPUTS_PER_TURN_MAX);
+        while !self.world.ended {
+            let wait = if again { Duration::ZERO } else { next_tick.saturating_duration_since(Instant::now()) };
+            match self.inputs.recv_timeout(wait) {
+                Ok(input) => batch.push(input),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            while batch.len() < INPUTS_PER_TURN_MAX
+                && let Ok(input) = self.inputs.try_recv()
+            {
+                batch.push(input);
+            }
+            if Instant::now() >= next_tick {
+                next_tick = Instant::now() + tick;
+                self.tick(&mut batch);
+            }
+            again = take_turn(&mut self.replica, self.clocks.read(), batch.drain(..), &mut self.world);
+        }
+    }
+
+    fn tick(&mut self, batch: &mut Vec<Input>) {
+        self.ticks += 1;
+        batch.push(Input::Tick);
+        if self.ticks.is_multiple_of(DISK_FREE_TICKS) {
+            match self.disk.free_bytes() {
+                Ok(bytes) => batch.push(Input::DiskFree { bytes }),
+                Err(fault) => tracing::warn!(%fault, "cannot tell how full the disk is"),
+            }
+        }
+        self.world.link.tick();
+        let status = self.replica.status();
+        let (applied, last) = status.progress;
+        let reason = match (status.serves, status.disk_low) {
+            (true, false) => "ready".to_owned(),
+            (true, true) => "ready for reads; writes are refused until the disk has room".to_owned(),
+            (false, _) => format!("recovering, or stopping: {applied} of {last} entries are applied"),
+        };
+        if !status.serves && self.ticks.is_multiple_of(PROGRESS_TICKS) {
+            tracing::info!(applied = applied.0, last = last.0, "replaying the log");
+        }
+        self.world.link.set_health(status.serves, reason);
+    }
+}
+
+/// The node's threads, as the world around a replica.
+struct Threads {
+    frames: SyncSender<PersistBatch>,
+    work: SyncSender<Work>,
+    link: Arc<Link>,
+    readers: Readers,
+    events: Box<dyn Fn(PartitionEvent) + Send>,
+    ended: bool,
+}
+
+impl World for Threads {
+    fn persist(&mut self, batch: PersistBatch) {
+        // One frame is outstanding at most, so there is room. A log thread that is gone has told why.
+        let _ = self.frames.send(batch);
+    }
+
+    fn publish(&mut self, view: View) {
+        self.link.published_at(view.position().index);
+    }
+
+    fn reply(&mut self, to: Token, reply: Reply, at: LogIndex) {
+        self.link.reply(to, reply, at);
+    }
+
+    fn tell_fate(&mut self, to: Token, fate: Fate) {
+        self.link.tell_fate(to, fate);
+    }
+
+    fn query(&mut self, query: Query) {
+        self.readers.run(query);
+    }
+
+    fn start(&mut self, job: Job) {
+        let _ = self.work.send(Work::Run(job));
+    }
+
+    fn discard(&mut self, retired: Retired) {
+        let _ = self.work.send(Work::Free(retired));
+    }
+
+    fn note(&mut self, note: Note) {
+        match note {
+            Note::Bug { method, what } => {
+                tracing::error!(method, what, "the service's code failed on a request; it was answered with INTERNAL and changed nothing");
+            }
+            Note::Leads { term, at } => tracing::info!(term, entry = at.0, "ready: everything in the log is applied"),
+            Note::Flushed { at, rows } => tracing::debug!(entry = at.0, rows, "rows were written to the base"),
+            Note::FlushPostponed(fault) => tracing::warn!(%fault, "rows could not be written to the base; it is tried again each second"),
+            Note::DiskLow { free, min } => {
+                tracing::warn!(free, min, "the disk is nearly full: writes are refused until there is room again; reads go on");
+            }
+            Note::DiskRoomAgain { free } => tracing::info!(free, "the disk has room again: writes are taken"),
+            Note::ClockJumped { seconds } => {
+                tracing::warn!(seconds, "the clock leapt forward; expiry goes on at the old pace until a restart");
+            }
+            Note::Scrubbed { rows } => tracing::debug!(rows, "every row of the base was read and found as written"),
+        }
+    }
+
+    fn drained(&mut self) {
+        self.ended = true;
+        (self.events)(PartitionEvent::Drained);
+    }
+
+    fn stop(&mut self, stop: Stop) {
+        self.ended = true;
+        self.link.stopped(&stop.to_string());
+        (self.events)(PartitionEvent::Stopped(stop));
+    }
+}

@@ -1,0 +1,279 @@
+//! What an operator may set: defaults, then a TOML file, then `ONEBOX_*` variables, then flags; the later wins.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use onebox_gateway::GatewaySettings;
+use onebox_replica::Limits;
+use serde::{Deserialize, Serialize};
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Readable on a terminal, JSON otherwise.
+    Auto,
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The settings of a node.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// The data directory.
+    pub data: PathBuf,
+    /// The address of the one port.
+    pub listen: SocketAddr,
+    /// How log lines are written.
+    pub log_format: LogFormat,
+    /// What is logged.
+    pub log_level: String,
+    /// Threads that read and write the network.
+    pub network_threads: usize,
+    /// Threads that answer read-only requests.
+    pub query_threads: usize,
+    /// Bytes of a log segment.
+    pub segment_bytes: u64,
+    /// Bytes of the base's cache.
+    pub cache_bytes: usize,
+    /// Bytes of changed rows at which they are written to the base.
+    pub flush_bytes: usize,
+    /// Bytes of changed rows at which writes wait for the base.
+    pub dirty_bytes_max: usize,
+    /// Bytes of log after the base at which the base is brought up to date.
+    pub log_replay_bytes_max: u64,
+    /// Free bytes of the disk below which writes are refused.
+    pub disk_free_min: u64,
+    /// Requests that wait for execution.
+    pub queue_requests_max: usize,
+    /// Bytes of requests that wait for execution.
+    pub queue_bytes_max: usize,
+    /// Tenants.
+    pub tenants_max: u64,
+    /// Idempotency keys retained for one tenant.
+    pub idempotency_keys_max: u64,
+    /// Seconds for which an idempotency key is retained.
+    pub idempotency_retention_seconds: u64,
+    /// The gateway's bounds.
+    pub gateway: GatewaySettings,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        let limits = Limits::default();
+        Settings {
+            data: PathBuf::from("./data"),
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            log_format: LogFormat::Auto,
+            log_level: "info".to_owned(),
+            network_threads: 2,
+            query_threads: 2,
+            segment_bytes: 64 << 20,
+            cache_bytes: 256 << 20,
+            flush_bytes: 64 << 20,
+            dirty_bytes_max: limits.dirty_bytes_max,
+            log_replay_bytes_max: limits.log_replay_bytes_max,
+            disk_free_min: limits.disk_free_min,
+            queue_requests_max: limits.queue_requests_max,
+            queue_bytes_max: limits.queue_bytes_max,
+            tenants_max: limits.tenants_max,
+            idempotency_keys_max: limits.idempotency_keys_max,
+            idempotency_retention_seconds: limits.idempotency_retention / 1_000_000,
+            gateway: GatewaySettings::default(),
+        }
+    }
+}
+
+/// One setting, explained.
+#[derive(Debug, Clone, Copy)]
+pub struct SettingDoc {
+    /// Its name in the file; `gateway.` stands before those of the gateway.
+    pub name: &'static str,
+    /// What it does.
+    pub about: &'static str,
+}
+
+impl SettingDoc {
+    /// Its default, as it would stand in the file.
+    pub fn default_value(&self) -> String {
+        let defaults = toml::Table::try_from(Settings::default()).expect("the defaults can be written as TOML");
+        let value = match self.name.split_once('.') {
+            None => defaults.get(self.name),
+            Some((group, field)) => defaults.get(group).and_then(|group| group.get(field)),
+        };
+        value.map_or_else(String::new, |value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+    }
+}
+
+const fn doc(name: &'static str, about: &'static str) -> SettingDoc {
+    SettingDoc { name, about }
+}
+
+/// Every setting, in the order of `--help`.
+pub const SETTINGS: &[SettingDoc] = &[
+    doc("data", "the data directory: log, base, history"),
+    doc("listen", "address of the one port for HTTP and gRPC"),
+    doc("log_format", "auto (text on a terminal, JSON otherwise), text or json"),
+    doc("log_level", "error, warn, info, debug, or per module: info,onebox_gateway=debug"),
+    doc("network_threads", "threads that read and write the network"),
+    doc("query_threads", "threads that answer read-only requests"),
+    doc("segment_bytes", "bytes of a log segment"),
+    doc("cache_bytes", "bytes of the base's page cache"),
+    doc("flush_bytes", "bytes of changed rows at which they are written to the base"),
+    doc("dirty_bytes_max", "bytes of changed rows at which writes wait for the base"),
+    doc("log_replay_bytes_max", "bytes of log after the base at which the base is brought up to date: bounds a restart"),
+    doc("disk_free_min", "free bytes of the disk below which writes are refused"),
+    doc("queue_requests_max", "requests that may wait for execution"),
+    doc("queue_bytes_max", "bytes of requests that may wait for execution"),
+    doc("tenants_max", "tenants of this node"),
+    doc("idempotency_keys_max", "idempotency keys retained for one tenant"),
+    doc("idempotency_retention_seconds", "seconds for which an idempotency key and its answer are retained"),
+    doc("gateway.body_bytes_max", "bytes of one request body"),
+    doc("gateway.bodies_in_flight_bytes_max", "bytes of all bodies being received or carried out"),
+    doc("gateway.calls_in_flight_max", "calls being received or carried out"),
+    doc("gateway.connections_max", "connections"),
+    doc("gateway.streams_per_connection_max", "calls at once on one HTTP/2 connection"),
+    doc("gateway.request_timeout_default_ms", "milliseconds that a caller waits who gives no Onebox-Timeout"),
+    doc("gateway.request_timeout_max_ms", "milliseconds that a caller may ask to wait"),
+    doc("gateway.connection_idle_ms_max", "milliseconds that a connection may wait for its next request"),
+    doc("gateway.drain_ms_max", "milliseconds that a stop waits for calls under way"),
+];
+
+/// A setting that cannot be used.
+#[derive(Debug, PartialEq, Eq)]
+pub struct SettingsError(pub String);
+
+impl fmt::Display for SettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for SettingsError {}
+
+impl From<SettingsError> for crate::StartError {
+    fn from(error: SettingsError) -> crate::StartError {
+        crate::StartError::Other(error.0)
+    }
+}
+
+impl Settings {
+    /// Reads a settings file, if one is given, and lays `ONEBOX_*` variables over it.
+    ///
+    /// # Errors
+    /// Which setting, and what is wrong with it.
+    pub fn read(file: Option<&Path>, variables: impl IntoIterator<Item = (String, String)>) -> Result<Settings, SettingsError> {
+        let mut table = match file {
+            None => toml::Table::new(),
+            Some(path) => {
+                let text = std::fs::read_to_string(path).map_err(|error| SettingsError(format!("cannot read {}: {error}", path.display())))?;
+                text.parse().map_err(|error| SettingsError(format!("{}: {error}", path.display())))?
+            }
+        };
+        for (name, value) in variables {
+            lay_over(&mut table, &name, &value)?;
+        }
+        Settings::deserialize(table).map_err(|error| SettingsError(format!("settings: {}", error.to_string().trim_end())))
+    }
+
+    /// Whether the numbers make sense together.
+    ///
+    /// # Errors
+    /// Which do not.
+    pub fn check(&self) -> Result<(), SettingsError> {
+        let refuse = |words: String| Err(SettingsError(words));
+        if self.flush_bytes > self.dirty_bytes_max / 2 {
+            return refuse(format!("flush_bytes ({}) must be at most half of dirty_bytes_max ({})", self.flush_bytes, self.dirty_bytes_max));
+        }
+        if self.segment_bytes < 64 << 20 || self.segment_bytes > 1 << 30 || !self.segment_bytes.is_multiple_of(4096) {
+            return refuse(format!("segment_bytes is {}; it must be a multiple of 4096 from 67108864 to 1073741824", self.segment_bytes));
+        }
+        self.gateway.check().map_err(SettingsError)
+    }
+
+    /// The replica's bounds as set here.
+    pub fn limits(&self) -> Limits {
+        Limits {
+            dirty_bytes_max: self.dirty_bytes_max,
+            log_replay_bytes_max: self.log_replay_bytes_max,
+            disk_free_min: self.disk_free_min,
+            queue_requests_max: self.queue_requests_max,
+            queue_bytes_max: self.queue_bytes_max,
+            tenants_max: self.tenants_max,
+            idempotency_keys_max: self.idempotency_keys_max,
+            idempotency_retention: self.idempotency_retention_seconds.saturating_mul(1_000_000),
+            body_bytes_max: self.gateway.body_bytes_max,
+            ..Limits::default()
+        }
+    }
+}
+
+/// The variable of a setting: `ONEBOX_SEGMENT_BYTES`, `ONEBOX_GATEWAY_CONNECTIONS_MAX`.
+pub(crate) fn variable(setting: &str) -> String {
+    format!("ONEBOX_{}", setting.replace('.', "_").to_uppercase())
+}
+
+fn lay_over(table: &mut toml::Table, name: &str, value: &str) -> Result<(), SettingsError> {
+    if !name.starts_with("ONEBOX_") || name == "ONEBOX_SETTINGS" {
+        return Ok(());
+    }
+    let Some(setting) = SETTINGS.iter().find(|setting| variable(setting.name) == name) else {
+        return Err(SettingsError(format!("{name} is not a setting; --help lists them")));
+    };
+    let value = value.parse::<i64>().map_or_else(|_| toml::Value::String(value.to_owned()), toml::Value::Integer);
+    match setting.name.split_once('.') {
+        None => table.insert(setting.name.to_owned(), value),
+        Some((group, field)) => {
+            let group = table.entry(group).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+            let Some(group) = group.as_table_mut() else {
+                return Err(SettingsError(format!("{} is set, but its group is not a table in the settings file", setting.name)));
+            };
+            group.insert(field.to_owned(), value)
+        }
+    };
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(variables: &[(&str, &str)], expected: Result<(), &str>) {
+        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let read = Settings::read(None, variables).and_then(|settings| settings.check());
+        match (read, expected) {
+            (Ok(()), Ok(())) => {}
+            (Err(error), Err(words)) => assert!(error.0.contains(words), "{error}"),
+            (read, expected) => panic!("{read:?} instead of {expected:?}"),
+        }
+    }
+
+    #[test]
+    fn every_setting_is_explained_and_every_explanation_is_of_a_setting() {
+        let table = toml::Table::try_from(Settings::default()).unwrap();
+        let mut names: Vec<String> = Vec::new();
+        for (name, value) in &table {
+            match value {
+                toml::Value::Table(group) => names.extend(group.keys().map(|field| format!("{name}.{field}"))),
+                _ => names.push(name.clone()),
+            }
+        }
+        let mut explained: Vec<&str> = SETTINGS.iter().map(|setting| setting.name).collect();
+        names.sort();
+        explained.sort_unstable();
+        assert_eq!(names, explained);
+    }
+
+    #[test]
+    fn variables_are_read_and_wrong_ones_are_named() {
+        check(&[("ONEBOX_LISTEN", "127.0.0.1:9"), ("ONEBOX_GATEWAY_CONNECTIONS_MAX", "7"), ("PATH", "/bin")], Ok(()));
+        check(&[("ONEBOX_LISTEN", "everywhere")], Err("listen"));
+        check(&[("ONEBOX_COLOUR", "red")], Err("ONEBOX_COLOUR is not a setting"));
+        check(&[("ONEBOX_SEGMENT_BYTES", "100")], Err("segment_bytes is 100"));
+        check(&[("ONEBOX_FLUSH_BYTES", "999999999")], Err("flush_bytes (999999999)"));
+    }
+}

@@ -1,0 +1,190 @@
+//! What a replica wants done. [`turn`](crate::turn) does it, in the one order that is right.
+
+use std::fmt;
+
+use onebox_service::attempt::{Fate, Reply};
+use onebox_service::{Fault, MethodId};
+use onebox_store::log::{self, SegmentNumber};
+use onebox_store::state::{FlushJob, Flushed, MergeJob, Merged, Retired, ScrubJob, ScrubProgress, View};
+use onebox_store::{Disk, LogIndex};
+
+use crate::consensus::PersistBatch;
+use crate::input::Token;
+
+/// What one turn wants done.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// A frame to write and sync. At most one is outstanding.
+    pub persist: Option<PersistBatch>,
+    /// The state that readers see from now on.
+    pub publish: Option<View>,
+    /// Replies to attempts, and the position they hold at.
+    pub replies: Vec<(Token, Reply, LogIndex)>,
+    /// Answers to questions for an outcome.
+    pub fates: Vec<(Token, Fate)>,
+    /// Reads that may run now.
+    pub queries: Vec<Query>,
+    /// Reads that are answered without running.
+    pub refused_reads: Vec<(Token, Reply)>,
+    /// Work for a background thread.
+    pub jobs: Vec<Job>,
+    /// Memory to be freed elsewhere.
+    pub discard: Vec<Retired>,
+    /// Things an operator should know.
+    pub notes: Vec<Note>,
+    /// More work waits: take another turn at once, with or without inputs.
+    pub again: bool,
+    /// Everything is finished and flushed after [`Input::Drain`](crate::Input::Drain).
+    pub drained: bool,
+    /// The replica has stopped and says why. Nothing follows.
+    pub stop: Option<Stop>,
+}
+
+/// A read-only request that may run on a view.
+#[derive(Debug)]
+pub struct Query {
+    /// Who waits.
+    pub token: Token,
+    /// The tenant's name.
+    pub tenant: String,
+    /// The method.
+    pub method: MethodId,
+    /// The canonical encoding of the request.
+    pub body: Vec<u8>,
+    /// What it sees.
+    pub view: View,
+}
+
+/// Work that takes long. It is run on another thread and its end is an input.
+#[derive(Debug)]
+pub enum Job {
+    /// Write a generation of rows to the base.
+    Flush(Box<FlushJob>),
+    /// Merge runs of rows.
+    Merge(MergeJob),
+    /// Make a spare segment.
+    PrepareSpare {
+        /// Its size.
+        segment_bytes: u64,
+    },
+    /// Move segments to the history.
+    MoveToHistory(Vec<SegmentNumber>),
+    /// Check some rows of the base.
+    Scrub {
+        /// The scan.
+        job: Box<ScrubJob>,
+        /// Rows to check this time.
+        rows: usize,
+    },
+}
+
+/// How a job ended.
+#[derive(Debug)]
+pub enum JobDone {
+    /// See [`Job::Flush`].
+    Flush(Result<Box<Flushed>, Fault>),
+    /// See [`Job::Merge`].
+    Merge(Merged),
+    /// See [`Job::PrepareSpare`].
+    PrepareSpare(Result<(), Fault>),
+    /// See [`Job::MoveToHistory`].
+    MoveToHistory(Result<Vec<SegmentNumber>, Fault>),
+    /// See [`Job::Scrub`].
+    Scrub(Result<ScrubProgress, Fault>, Box<ScrubJob>),
+}
+
+impl Job {
+    /// Does the work.
+    pub fn run(self, disk: &dyn Disk) -> JobDone {
+        match self {
+            Job::Flush(job) => JobDone::Flush(job.run().map(Box::new)),
+            Job::Merge(job) => JobDone::Merge(job.run()),
+            Job::PrepareSpare { segment_bytes } => JobDone::PrepareSpare(log::prepare_spare(disk, segment_bytes)),
+            Job::MoveToHistory(segments) => JobDone::MoveToHistory(log::move_to_history(disk, &segments).map(|()| segments)),
+            Job::Scrub { mut job, rows } => JobDone::Scrub(job.step(rows), job),
+        }
+    }
+}
+
+/// Something an operator should know; the shell logs it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Note {
+    /// The service's code panicked on a request, which was answered with INTERNAL and changed nothing.
+    Bug {
+        /// The method.
+        method: &'static str,
+        /// The panic's words.
+        what: String,
+    },
+    /// This replica leads from now on.
+    Leads {
+        /// The term.
+        term: u64,
+        /// The last entry.
+        at: LogIndex,
+    },
+    /// Rows were written to the base.
+    Flushed {
+        /// The position of the base.
+        at: LogIndex,
+        /// Rows that it holds now.
+        rows: u64,
+    },
+    /// Rows could not be written to the base for want of disk; it is tried again.
+    FlushPostponed(Fault),
+    /// Writes are refused because the disk is nearly full.
+    DiskLow {
+        /// Bytes free.
+        free: u64,
+        /// Bytes wanted free.
+        min: u64,
+    },
+    /// Writes are taken again.
+    DiskRoomAgain {
+        /// Bytes free.
+        free: u64,
+    },
+    /// The wall clock jumped forward; log time goes on at the old pace until a restart.
+    ClockJumped {
+        /// By how many seconds.
+        seconds: u64,
+    },
+    /// A whole scan of the base found every row as it was written.
+    Scrubbed {
+        /// Rows checked.
+        rows: u64,
+    },
+}
+
+/// Why a replica stopped. It goes on from its disk after a restart; nothing acknowledged is lost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stop {
+    /// The environment failed.
+    Fault(Fault),
+    /// A committed entry cannot be applied by this build.
+    Poison {
+        /// The entry.
+        at: LogIndex,
+        /// What happened, naming the event.
+        what: String,
+    },
+    /// The state after an entry is not the state that the entry's writer had.
+    Diverged {
+        /// The entry.
+        at: LogIndex,
+        /// What differed.
+        what: String,
+    },
+}
+
+impl fmt::Display for Stop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Stop::Fault(fault) => write!(f, "{fault}"),
+            Stop::Poison { at, what } => write!(f, "the committed entry {at} cannot be applied: {what}; install a build that can, then start again"),
+            Stop::Diverged { at, what } => {
+                write!(f, "the state differs from the log at entry {at}: {what}; move base.redb aside and start again: it is rebuilt from the log")
+            }
+        }
+    }
+}

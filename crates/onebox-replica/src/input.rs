@@ -1,0 +1,71 @@
+//! What a replica is told. Everything that happens to it is one of these.
+
+use onebox_service::attempt::{Attempt, RequestId};
+use onebox_service::{Fault, MethodId, Time};
+use onebox_store::LogIndex;
+use onebox_store::log::Appended;
+
+use crate::effect::JobDone;
+
+/// The clocks of the machine, read once per turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Clock {
+    /// Microseconds since 1970, as the machine believes; it may jump.
+    pub wall: Time,
+    /// Microseconds since the process started; it never jumps.
+    pub uptime: u64,
+}
+
+/// Names a caller that waits, for the shell to find again. Chosen by the shell, never reused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Token(pub u64);
+
+/// One input.
+#[derive(Debug)]
+pub enum Input {
+    /// A client's attempt at a request.
+    Attempt(Token, Attempt),
+    /// A read-only request.
+    Read(Read),
+    /// A question for what became of a request.
+    Outcome(Token, RequestId),
+    /// A frame is on the disk.
+    Persisted {
+        /// The batch's number.
+        number: u64,
+        /// Where it is.
+        appended: Appended,
+        /// The log wants a spare segment made.
+        needs_spare: bool,
+    },
+    /// A job has ended.
+    JobDone(JobDone),
+    /// The log could not be written. Nothing more will be acknowledged.
+    PersistFailed(Fault),
+    /// Time has passed: one tick of [`TICK_MICROS`](crate::replica::TICK_MICROS).
+    Tick,
+    /// What is free on the disk, now and then.
+    DiskFree {
+        /// Bytes.
+        bytes: u64,
+    },
+    /// The node is to stop: take nothing new, finish, flush.
+    Drain,
+}
+
+/// A read-only request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Read {
+    /// Who waits.
+    pub token: Token,
+    /// The tenant's name.
+    pub tenant: String,
+    /// The method.
+    pub method: MethodId,
+    /// The canonical encoding of the request.
+    pub body: Vec<u8>,
+    /// The state must have reached this position.
+    pub at_least: LogIndex,
+    /// Uptime, in microseconds, after which nobody waits any more.
+    pub deadline: u64,
+}

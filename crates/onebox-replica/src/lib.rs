@@ -1,0 +1,30 @@
+//! The pure heart of a partition: `step(now, input)`, then one turn's [`Effects`], performed in their one order by
+//! [`turn`].
+//!
+//! It knows no clock, thread, socket, file or async runtime: time and entropy come in with inputs, the disk is a
+//! trait, and whatever takes long is a [`Job`](effect::Job) that somebody else runs. Byte layouts are in FORMAT.md,
+//! beside this crate's manifest.
+//!
+//! Reading order: [`input`], [`effect`], [`turn`], [`replica`], then the parts it stands on.
+
+mod admission;
+mod clock;
+mod consensus;
+pub mod effect;
+pub mod entry;
+mod execution;
+pub mod input;
+pub mod limits;
+mod reads;
+pub mod replica;
+mod requests;
+mod rows;
+pub mod turn;
+
+pub use consensus::PersistBatch;
+pub use effect::{Effects, Job, JobDone, Note, Query, Stop};
+pub use input::{Clock, Input, Read, Token};
+pub use limits::Limits;
+pub use execution::unknown_tenant;
+pub use replica::{Replica, Setup, Status};
+pub use requests::tenant;

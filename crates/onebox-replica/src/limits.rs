@@ -1,0 +1,93 @@
+//! Every bound of a replica, with its unit and the reason for its number. Nothing in the replica grows past these.
+
+use onebox_service::Budget;
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+const SECOND: u64 = 1_000_000;
+const HOUR: u64 = 3600 * SECOND;
+
+/// The bounds that an operator may set. The defaults suit a machine with 4 GiB or more for one partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Sealed entries that wait for their sync. Two: one on the disk, one ready behind it.
+    pub entries_in_flight_max: usize,
+    /// Bytes at which the open entry is sealed. Large enough to amortise a sync over thousands of requests, small
+    /// enough that writing it takes about a millisecond.
+    pub entry_bytes_max: usize,
+    /// Requests executed before the executor looks at its inputs again: about a millisecond of work.
+    pub turn_requests_max: usize,
+    /// Requests that wait for execution. Past it callers are told to come back: a tenth of a second of work.
+    pub queue_requests_max: usize,
+    /// Bytes of the requests that wait.
+    pub queue_bytes_max: usize,
+    /// Reads that wait for a position that this replica has not reached.
+    pub reads_waiting_max: usize,
+    /// Bytes of a request's encoding. Larger things belong in several requests.
+    pub body_bytes_max: usize,
+    /// Bytes of an encoded answer. Every retained answer may be this large.
+    pub answer_bytes_max: usize,
+    /// Bytes of rows not yet in the base. Past it execution waits for the flusher.
+    pub dirty_bytes_max: usize,
+    /// Bytes of log after the flushed position at which a flush is asked for. It bounds the restart.
+    pub log_replay_bytes_max: u64,
+    /// Free bytes of the disk below which writes are refused: room for two segments and for flushing what is dirty.
+    pub disk_free_min: u64,
+    /// Tenants of a partition. Each costs a row; thousands are expected.
+    pub tenants_max: u64,
+    /// Sessions of a partition: gateways and batch streams, not users.
+    pub sessions_max: u64,
+    /// Microseconds after which an unused session expires.
+    pub session_idle_max: u64,
+    /// Answers that one session may leave unacknowledged. It bounds the answers kept for it.
+    pub session_window_max: u64,
+    /// Idempotency keys retained for one tenant. A full table refuses; nothing is forgotten early.
+    pub idempotency_keys_max: u64,
+    /// Microseconds for which an idempotency key and its answer are retained.
+    pub idempotency_retention: u64,
+    /// What one writing request may use. A request at its budget holds the writer for about 100 ms.
+    pub budget: Budget,
+    /// What one read-only request may use. It runs beside the writer, so it may use more.
+    pub query_budget: Budget,
+}
+
+/// Expired keys and sessions removed at the end of one entry at most, so that expiry never makes a long pause.
+pub const EXPIRED_PER_ENTRY_MAX: usize = 256;
+/// Acknowledged answers after which a session's rows are trimmed. Trimming at each would double its writes.
+pub const SESSION_TRIM_STEP: u64 = 64;
+/// Bytes of committed entries that the consensus hands over at once: bounds a turn while replaying.
+pub const COMMITTED_BYTES_PER_TURN: u64 = MIB as u64;
+/// Bytes of a key: room for several names. Keys are held in memory and compared often.
+pub const KEY_BYTES_MAX: u32 = 1024;
+/// Characters of a tenant's name.
+pub const TENANT_NAME_MAX: usize = 64;
+/// Characters of an idempotency key.
+pub const IDEMPOTENCY_KEY_MAX: usize = 128;
+/// A forward step of the clock, in microseconds, that log time does not follow by itself.
+pub const CLOCK_JUMP_MAX: u64 = 60 * SECOND;
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            entries_in_flight_max: 2,
+            entry_bytes_max: MIB,
+            turn_requests_max: 256,
+            queue_requests_max: 16 * KIB,
+            queue_bytes_max: 64 * MIB,
+            reads_waiting_max: 16 * KIB,
+            body_bytes_max: MIB,
+            answer_bytes_max: 4 * MIB,
+            dirty_bytes_max: 256 * MIB,
+            log_replay_bytes_max: 512 * MIB as u64,
+            disk_free_min: 640 * MIB as u64,
+            tenants_max: 10_000,
+            sessions_max: 4_096,
+            session_idle_max: HOUR,
+            session_window_max: 64 * KIB as u64,
+            idempotency_keys_max: 10_000_000,
+            idempotency_retention: 24 * HOUR,
+            budget: Budget { rows_read_max: 50_000, rows_written_max: 50_000, scan_steps_max: 50_000, bytes_max: 16 * MIB as u32, events_max: 10_000, key_bytes_max: KEY_BYTES_MAX },
+            query_budget: Budget { rows_read_max: 200_000, rows_written_max: 0, scan_steps_max: 200_000, bytes_max: 32 * MIB as u32, events_max: 0, key_bytes_max: KEY_BYTES_MAX },
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Answers that change nothing, and reads: what they must wait for before they may leave.
+//!
+//! Such an answer was computed from entries that may not be committed yet, by a leader that may have been deposed. It
+//! waits for those entries, and for a read round that began after it was computed.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use onebox_service::attempt::{Fate, Reply};
+use onebox_store::LogIndex;
+
+use crate::input::{Read, Token};
+
+/// What waits to leave.
+#[derive(Debug)]
+pub(crate) enum Held {
+    Reply(Token, Reply),
+    Fate(Token, Fate),
+}
+
+/// Held answers and reads of one replica.
+#[derive(Debug, Default)]
+pub(crate) struct Reads {
+    /// Held answers: the last entry each was computed from (by this leader's count), its read round.
+    held: VecDeque<(u64, u64, Held)>,
+    /// Reads that wait for their round.
+    unconfirmed: VecDeque<(u64, Read)>,
+    /// Confirmed reads that wait for a position.
+    behind: BTreeMap<LogIndex, Vec<Read>>,
+    behind_len: usize,
+    /// The round that the next turn's end begins.
+    round: u64,
+    round_wanted: bool,
+    confirmed: u64,
+}
+
+impl Reads {
+    /// Holds an answer that was computed on top of entry number `entry`.
+    pub(crate) fn hold(&mut self, entry: u64, held: Held) {
+        self.round_wanted = true;
+        self.held.push_back((entry, self.round + 1, held));
+    }
+
+    /// Takes a read in, or gives it back if too many wait.
+    pub(crate) fn admit(&mut self, read: Read, waiting_max: usize) -> Result<(), Read> {
+        if self.unconfirmed.len() + self.behind_len >= waiting_max {
+            return Err(read);
+        }
+        self.round_wanted = true;
+        self.unconfirmed.push_back((self.round + 1, read));
+        Ok(())
+    }
+
+    /// The round to begin now, if anything that arrived needs one.
+    pub(crate) fn begin_round(&mut self) -> Option<u64> {
+        if !std::mem::take(&mut self.round_wanted) {
+            return None;
+        }
+        self.round += 1;
+        Some(self.round)
+    }
+
+    /// All rounds up to this one are confirmed.
+    pub(crate) fn confirm(&mut self, round: u64) {
+        self.confirmed = self.confirmed.max(round);
+    }
+
+    /// The next held answer that may leave, when all entries up to number `published` are.
+    pub(crate) fn release(&mut self, published: u64) -> Option<Held> {
+        let (entry, round, _) = self.held.front()?;
+        if *entry > published || *round > self.confirmed {
+            return None;
+        }
+        self.held.pop_front().map(|(_, _, held)| held)
+    }
+
+    /// The reads that may run on a state at `position`.
+    pub(crate) fn runnable(&mut self, position: LogIndex) -> Vec<Read> {
+        let mut runnable = Vec::new();
+        while let Some((_, read)) = self.unconfirmed.pop_front_if(|(round, _)| *round <= self.confirmed) {
+            if read.at_least <= position {
+                runnable.push(read);
+            } else {
+                self.behind_len += 1;
+                self.behind.entry(read.at_least).or_default().push(read);
+            }
+        }
+        while let Some(first) = self.behind.first_entry()
+            && *first.key() <= position
+        {
+            runnable.extend(first.remove());
+        }
+        self.behind_len = self.behind.values().map(Vec::len).sum();
+        runnable
+    }
+
+    /// The reads for which nobody waits any more.
+    pub(crate) fn expired(&mut self, uptime: u64) -> Vec<Token> {
+        let mut expired = Vec::new();
+        self.behind.retain(|_, reads| {
+            expired.extend(reads.extract_if(.., |read| read.deadline <= uptime).map(|read| read.token));
+            !reads.is_empty()
+        });
+        self.behind_len -= expired.len();
+        expired
+    }
+
+    /// Everything that waits, when leadership is lost or the replica stops.
+    pub(crate) fn take_all(&mut self) -> (Vec<Held>, Vec<Read>) {
+        let held = self.held.drain(..).map(|(_, _, held)| held).collect();
+        let mut reads: Vec<Read> = self.unconfirmed.drain(..).map(|(_, read)| read).collect();
+        reads.extend(std::mem::take(&mut self.behind).into_values().flatten());
+        self.behind_len = 0;
+        (held, reads)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.held.is_empty() && self.unconfirmed.is_empty()
+    }
+}

@@ -1,0 +1,668 @@
+//! One replica of a partition: what it is told changes it, and each turn ends with what it wants done.
+//!
+//! It keeps the output rule: no answer leaves before everything it was computed from is committed and published. The
+//! life of an entry: open (execution.rs) -> sealed and proposed -> on the disk -> committed -> published -> released.
+//! After a fault it does nothing more; a restart goes on from what the disk holds.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use onebox_service::attempt::{Attempt, Command, RequestId, Reply};
+use onebox_service::{Code, Fault, FaultKind, Service, Time};
+use onebox_store::log::{self, Cut, LogOptions};
+use onebox_store::names::NodeId;
+use onebox_store::state::{ScrubJob, ScrubProgress, State, StateOptions, View};
+use onebox_store::{Disk, LogIndex, Term};
+
+use crate::admission::Queue;
+use crate::clock::LogClock;
+use crate::consensus::{Committed, Consensus, Start};
+use crate::effect::{Effects, Job, JobDone, Note, Query, Stop};
+use crate::entry::Entry;
+use crate::execution::{self, OpenEntry};
+use crate::input::{Clock, Input, Read, Token};
+use crate::limits::Limits;
+use crate::reads::{Held, Reads};
+use crate::requests::Requests;
+
+/// The time between two [`Input::Tick`]s, in microseconds.
+pub const TICK_MICROS: u64 = 50_000;
+/// Ticks without a write after which the end of the log is asserted: one second.
+const MARKER_TICKS: u64 = 20;
+/// Ticks until a flush that found no room is tried again: one second.
+const FLUSH_RETRY_TICKS: u64 = 20;
+/// Rows that the scrub checks per tick.
+const SCRUB_ROWS_PER_TICK: usize = 2_000;
+/// Ticks between two whole scans of the base: ten minutes.
+const SCRUB_PAUSE_TICKS: u64 = 12_000;
+
+/// What a replica is opened with.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// Its bounds.
+    pub limits: Limits,
+    /// The identity of this node's disk.
+    pub node: NodeId,
+    /// What every choice of chance is drawn from.
+    pub seed: u64,
+    /// Bytes of a log segment.
+    pub segment_bytes: u64,
+    /// Bytes of the base's cache.
+    pub cache_bytes: usize,
+    /// Bytes of dirty rows at which they are flushed.
+    pub flush_bytes_target: usize,
+}
+
+/// How a replica is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Status {
+    /// Whether it takes requests.
+    pub serves: bool,
+    /// The last entry applied, and the last in the log.
+    pub progress: (LogIndex, LogIndex),
+    /// Attempts that wait.
+    pub queued: usize,
+    /// Bytes of rows not yet in the base.
+    pub dirty_bytes: usize,
+    /// Whether writes are refused for want of disk.
+    pub disk_low: bool,
+}
+
+/// An entry that was executed here and is not yet committed.
+struct InFlight {
+    /// Its number by this leader's count.
+    number: u64,
+    index: LogIndex,
+    term: Term,
+    time: Time,
+    replies: Vec<(Token, Reply)>,
+}
+
+/// A replica. See the module.
+pub struct Replica {
+    pub(crate) service: Arc<dyn Service>,
+    pub(crate) limits: Limits,
+    pub(crate) state: State,
+    pub(crate) requests: Requests,
+    pub(crate) clock: LogClock,
+    pub(crate) open: OpenEntry,
+    pub(crate) effects: Effects,
+    consensus: Consensus,
+    queue: Queue,
+    pub(crate) reads: Reads,
+    in_flight: VecDeque<InFlight>,
+    /// Number of the last entry that is published.
+    published: u64,
+    view: View,
+    seed: u64,
+    segment_bytes: u64,
+    replaying: bool,
+    disk_low: bool,
+    draining: bool,
+    stopped: Option<Stop>,
+    jobs: Jobs,
+    /// The scan of the base that goes on at the next tick.
+    scrubbing: Option<Box<ScrubJob>>,
+    log_bytes_unflushed: u64,
+    ticks: u64,
+    quiet_since: u64,
+}
+
+/// Which jobs are under way: one of each kind at most.
+#[derive(Default)]
+struct Jobs {
+    flush: bool,
+    flush_at: u64,
+    merge: bool,
+    spare: bool,
+    /// The writer has not been told of it.
+    spare_made: bool,
+    history: bool,
+    scrub: bool,
+    scrub_at: u64,
+}
+
+/// A replica with the writer of its log, which lives on another thread, and what opening found.
+pub struct Opened {
+    /// The replica.
+    pub replica: Replica,
+    /// The log's writer.
+    pub writer: log::LogWriter,
+    /// The torn end that was cut off the log, if there was one.
+    pub cut: Option<Cut>,
+}
+
+impl Replica {
+    /// Opens what is on the disk, or makes it; every start takes this path.
+    ///
+    /// # Errors
+    /// The fault: damage, a version that this build cannot read, a disk that fails.
+    pub fn open(disk: &Arc<dyn Disk>, service: Arc<dyn Service>, setup: Setup) -> Result<Opened, Fault> {
+        let Setup { limits, node, seed, segment_bytes, cache_bytes, flush_bytes_target } = setup;
+        let options = StateOptions { cache_bytes, hash_seed: seed, flush_bytes_target, node };
+        let (mut state, base) = State::open(Arc::clone(disk), options)?;
+        let applied = base.applied;
+        let log = log::open(Arc::clone(disk), LogOptions { segment_bytes, node }, applied.index, applied.term, None)?;
+        if log.reader.last() < applied.index || log.reader.first() > applied.index.next() {
+            let (first, last) = (log.reader.first(), log.reader.last());
+            let detail = format!("base.redb holds everything up to entry {}, the log has {first} to {last}: entries are missing", applied.index);
+            return Err(Fault::new(FaultKind::Damage, "open", "log", detail));
+        }
+        let id = (node.0 as u64 & (u64::MAX >> 1)).max(1);
+        let stored = log.membership.or(base.membership);
+        let voters = stored.as_deref().map_or_else(|| vec![id], voters_of);
+        let membership = stored.is_none().then(|| id.to_le_bytes().to_vec());
+        if let Some(membership) = &membership {
+            state.set_membership(membership.clone());
+        }
+        state.set_replaying(true);
+        let start = Start { id, voters, hard_state: log.hard_state, applied: applied.index, seed, reader: log.reader, membership };
+        let mut clock = LogClock::new();
+        clock.seen(applied.time);
+        let view = state.publish();
+        let replica = Replica {
+            service,
+            limits,
+            requests: Requests::new(limits),
+            clock,
+            open: OpenEntry::new(seed),
+            effects: Effects::default(),
+            consensus: Consensus::start(start),
+            queue: Queue::default(),
+            reads: Reads::default(),
+            in_flight: VecDeque::new(),
+            published: 0,
+            view,
+            state,
+            seed,
+            segment_bytes,
+            replaying: true,
+            disk_low: false,
+            draining: false,
+            stopped: None,
+            jobs: Jobs::default(),
+            scrubbing: None,
+            log_bytes_unflushed: 0,
+            ticks: 0,
+            quiet_since: 0,
+        };
+        Ok(Opened { replica, writer: log.writer, cut: log.cut })
+    }
+
+    /// Takes one input. What follows from it comes with [`finish_turn`](Self::finish_turn).
+    pub fn step(&mut self, clock: Clock, input: Input) {
+        match input {
+            Input::Attempt(token, attempt) => self.admit(token, attempt),
+            Input::Read(read) => self.admit_read(read),
+            Input::Outcome(token, id) => self.ask_fate(clock, token, id),
+            Input::Persisted { number, appended, needs_spare } => self.persisted(number, appended, needs_spare),
+            Input::JobDone(done) => self.job_done(done),
+            Input::PersistFailed(fault) => self.stop(Stop::Fault(fault)),
+            Input::Tick => self.tick(clock),
+            Input::DiskFree { bytes } => self.disk_free(bytes),
+            Input::Drain => self.draining = true,
+        }
+    }
+
+    /// Ends a turn: executes what waits, moves entries on, and gives what is to be done.
+    pub fn finish_turn(&mut self, clock: Clock) -> Effects {
+        if self.stopped.is_none()
+            && let Err(stop) = self.work(clock)
+        {
+            self.stop(stop);
+        }
+        std::mem::take(&mut self.effects)
+    }
+
+    /// How it is doing.
+    pub fn status(&self) -> Status {
+        Status {
+            serves: self.serves(),
+            progress: self.consensus.progress(),
+            queued: self.queue.len(),
+            dirty_bytes: self.state.dirty_bytes(),
+            disk_low: self.disk_low,
+        }
+    }
+
+    /// The chain and the digest of the state that it has executed: equal states have equal ones.
+    pub fn digests(&self) -> (u128, u128) {
+        (self.state.chain().0, self.state.digest().0)
+    }
+
+    /// The state that readers see.
+    pub fn view(&self) -> &View {
+        &self.view
+    }
+
+    fn work(&mut self, clock: Clock) -> Result<(), Stop> {
+        self.hear_consensus()?;
+        if self.serves() {
+            self.execute_queue(clock)?;
+            if self.may_seal() {
+                self.seal()?;
+            }
+            if let Some(round) = self.reads.begin_round() {
+                self.consensus.begin_read_round(round);
+            }
+        }
+        self.hear_consensus()?;
+        if let Some(mut batch) = self.consensus.take_batch() {
+            batch.spare_made = std::mem::take(&mut self.jobs.spare_made);
+            self.effects.persist = Some(batch);
+        }
+        self.release();
+        self.start_jobs();
+        self.finish_drain();
+        Ok(())
+    }
+
+    // ---- inputs ----
+
+    fn admit(&mut self, token: Token, attempt: Attempt) {
+        if self.stopped.is_some() || !self.serves() {
+            return self.reply(token, Reply::Retry("this node is starting or stopping"));
+        }
+        if self.disk_low {
+            let words = "the disk is nearly full: writes are refused until there is room again; reads go on";
+            return self.reply(token, Reply::refused(Code::ResourceExhausted, words));
+        }
+        if let Command::Call { body, .. } = &attempt.command
+            && body.len() > self.limits.body_bytes_max
+        {
+            let words = format!("the request has {} bytes; {} are allowed", body.len(), self.limits.body_bytes_max);
+            return self.reply(token, Reply::refused(Code::ResourceExhausted, words));
+        }
+        if let Err(token) = self.queue.admit(token, attempt, &self.limits) {
+            self.reply(token, Reply::Overloaded);
+        }
+    }
+
+    fn admit_read(&mut self, read: Read) {
+        if self.stopped.is_some() || !self.serves_reads() {
+            return self.effects.refused_reads.push((read.token, Reply::Retry("this node is starting or stopping")));
+        }
+        if let Err(read) = self.reads.admit(read, self.limits.reads_waiting_max) {
+            self.effects.refused_reads.push((read.token, Reply::Overloaded));
+        }
+    }
+
+    fn ask_fate(&mut self, clock: Clock, token: Token, id: RequestId) {
+        if self.stopped.is_some() || !self.serves_reads() {
+            return self.reply(token, Reply::Retry("this node is starting or stopping"));
+        }
+        let (now, _) = self.clock.now(clock);
+        match self.requests.fate(&self.state, id, now) {
+            Ok(fate) => self.hold(Held::Fate(token, fate)),
+            Err(fault) => self.stop(Stop::Fault(fault)),
+        }
+    }
+
+    fn persisted(&mut self, number: u64, appended: log::Appended, needs_spare: bool) {
+        self.consensus.persisted(number, appended);
+        self.quiet_since = self.ticks;
+        if needs_spare && !self.jobs.spare && !self.jobs.spare_made && self.stopped.is_none() {
+            self.jobs.spare = true;
+            self.effects.jobs.push(Job::PrepareSpare { segment_bytes: self.segment_bytes });
+        }
+    }
+
+    fn job_done(&mut self, done: JobDone) {
+        match done {
+            JobDone::Flush(Ok(flushed)) => {
+                self.jobs.flush = false;
+                self.effects.discard.push(self.state.flushed(*flushed));
+                self.effects.notes.push(Note::Flushed { at: self.state.base_applied().index, rows: self.state.rows() });
+                self.publish();
+            }
+            JobDone::Flush(Err(fault)) if fault.kind == FaultKind::DiskFull => {
+                self.jobs.flush = false;
+                self.jobs.flush_at = self.ticks + FLUSH_RETRY_TICKS;
+                self.state.flush_failed();
+                self.effects.notes.push(Note::FlushPostponed(fault));
+            }
+            JobDone::Merge(merged) => {
+                self.jobs.merge = false;
+                self.state.merged(merged);
+                self.publish();
+            }
+            JobDone::PrepareSpare(Ok(())) => (self.jobs.spare, self.jobs.spare_made) = (false, true),
+            // Without a spare the writer makes its segment itself, and says then whether there is room.
+            JobDone::PrepareSpare(Err(_)) => self.jobs.spare = false,
+            JobDone::MoveToHistory(Ok(moved)) => {
+                self.jobs.history = false;
+                self.consensus.reader().retire(&moved);
+            }
+            JobDone::Scrub(Ok(progress), job) => self.scrubbed(progress, job),
+            JobDone::Flush(Err(fault)) | JobDone::MoveToHistory(Err(fault)) | JobDone::Scrub(Err(fault), _) => self.stop(Stop::Fault(fault)),
+        }
+    }
+
+    fn tick(&mut self, clock: Clock) {
+        self.ticks += 1;
+        if self.stopped.is_some() {
+            return;
+        }
+        self.consensus.tick();
+        for token in self.reads.expired(clock.uptime) {
+            let words = "the state did not reach the position asked for in time";
+            self.effects.refused_reads.push((token, Reply::refused(Code::DeadlineExceeded, words)));
+        }
+        if let Some(job) = self.scrubbing.take() {
+            self.effects.jobs.push(Job::Scrub { job, rows: SCRUB_ROWS_PER_TICK });
+        }
+        if self.ticks - self.quiet_since >= MARKER_TICKS && self.serves() && self.queue.is_empty() {
+            self.effects.persist = self.consensus.take_marker();
+        }
+    }
+
+    fn disk_free(&mut self, free: u64) {
+        let low = free < self.limits.disk_free_min;
+        if low != self.disk_low {
+            let min = self.limits.disk_free_min;
+            self.effects.notes.push(if low { Note::DiskLow { free, min } } else { Note::DiskRoomAgain { free } });
+        }
+        self.disk_low = low;
+    }
+
+    // ---- the life of an entry ----
+
+    /// Whether new writes are taken.
+    pub(crate) fn serves(&self) -> bool {
+        self.serves_reads() && !self.draining
+    }
+
+    fn serves_reads(&self) -> bool {
+        self.stopped.is_none() && self.consensus.leads()
+    }
+
+    fn execute_queue(&mut self, clock: Clock) -> Result<(), Stop> {
+        for _ in 0..self.limits.turn_requests_max {
+            if self.state.dirty_bytes() > self.limits.dirty_bytes_max {
+                // The flusher must catch up first; callers feel it as a queue that fills.
+                return Ok(());
+            }
+            if self.open.bytes() >= self.limits.entry_bytes_max {
+                if !self.may_seal() {
+                    return Ok(());
+                }
+                self.seal()?;
+            }
+            let Some((token, attempt)) = self.queue.pop() else { return Ok(()) };
+            execution::execute(self, clock, token, attempt)?;
+        }
+        self.effects.again = !self.queue.is_empty();
+        Ok(())
+    }
+
+    fn may_seal(&self) -> bool {
+        !self.open.is_empty() && self.in_flight.len() < self.limits.entries_in_flight_max
+    }
+
+    fn seal(&mut self) -> Result<(), Stop> {
+        let time = self.open.time();
+        let (data, replies) = execution::seal(self).map_err(Stop::Fault)?;
+        let bytes = data.len() as u64;
+        let number = self.last_number() + 1;
+        match self.consensus.propose(data) {
+            Some(index) => {
+                self.log_bytes_unflushed += bytes;
+                self.in_flight.push_back(InFlight { number, index, term: self.consensus.term(), time, replies });
+            }
+            None => {
+                self.state.undo_entry();
+                self.requests.forget_cache();
+                for (token, _) in replies {
+                    self.reply(token, Reply::Retry("the entry was not taken by the consensus"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Number of the last sealed entry by this leader's count.
+    pub(crate) fn last_number(&self) -> u64 {
+        self.in_flight.back().map_or(self.published, |last| last.number)
+    }
+
+    fn hear_consensus(&mut self) -> Result<(), Stop> {
+        let mut applied_bytes = 0;
+        while let Some(news) = self.consensus.news().map_err(Stop::Fault)? {
+            if news.role_changed {
+                self.role_changed();
+            }
+            let mut last = None;
+            for committed in news.committed {
+                last = Some(committed.index);
+                applied_bytes += committed.data.len() as u64;
+                self.commit(committed)?;
+            }
+            if let Some(last) = last {
+                self.consensus.applied_to(last);
+                self.begin_serving(last);
+                self.publish();
+            }
+            if let Some((round, index)) = news.confirmed {
+                assert!(index <= self.consensus.progress().0, "a read round at {index} was confirmed before its entries were applied");
+                self.reads.confirm(round);
+            }
+            if self.replaying && applied_bytes > 0 {
+                // A long replay yields after each page, so that the node can say how far it is.
+                self.effects.again = true;
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    fn begin_serving(&mut self, last: LogIndex) {
+        if self.replaying && self.consensus.leads() {
+            self.replaying = false;
+            self.state.set_replaying(false);
+            self.effects.notes.push(Note::Leads { term: self.consensus.term().0, at: last });
+        }
+    }
+
+    fn commit(&mut self, committed: Committed) -> Result<(), Stop> {
+        let Committed { index, term, data } = committed;
+        let own = self.in_flight.front().is_some_and(|first| first.index == index && first.term == term);
+        if !own {
+            if !self.in_flight.is_empty() || !self.open.is_empty() {
+                // What was executed here and not committed never happened.
+                self.undo_speculation("leadership was lost");
+            }
+            if data.is_empty() {
+                // The entry with which a leader begins its term.
+                self.state.advance(index, term, self.state.applied().time);
+            } else {
+                let time = self.apply(index, &data)?;
+                self.state.commit_entry(index, term, time);
+            }
+            self.log_bytes_unflushed += data.len() as u64;
+            return Ok(());
+        }
+        let first = self.in_flight.pop_front().expect("its front was just looked at");
+        self.state.commit_entry(index, term, first.time);
+        self.published = first.number;
+        let replies = first.replies.into_iter().map(|(token, reply)| (token, reply, index));
+        self.effects.replies.extend(replies);
+        Ok(())
+    }
+
+    /// Applies an entry that was not executed here. Gives its time.
+    fn apply(&mut self, index: LogIndex, data: &[u8]) -> Result<Time, Stop> {
+        let poison = |what: String| Stop::Poison { at: index, what };
+        let entry = Entry::decode(data).map_err(poison)?;
+            let chain = self.state.chain().0;
+            if entry.head.chain_before != chain {
+                let what = format!("it was executed on the state {:032x}, this is {chain:032x}", entry.head.chain_before);
+                return Err(Stop::Diverged { at: index, what });
+            }
+            execution::apply(self, index, &entry)?;
+            let chain = self.state.seal_entry().chain.0;
+            if entry.head.chain_after != chain {
+                let what = format!("it left the state {:032x} there, {chain:032x} here", entry.head.chain_after);
+                return Err(Stop::Diverged { at: index, what });
+            }
+        self.clock.seen(entry.head.time);
+        Ok(entry.head.time)
+    }
+
+    fn role_changed(&mut self) {
+        if !self.consensus.leads() {
+            self.undo_speculation("leadership was lost");
+        }
+    }
+
+    /// Takes back everything that was executed here and is not committed; its callers may try again.
+    fn undo_speculation(&mut self, why: &'static str) {
+        let mut callers = execution::abandon(self);
+        while let Some(last) = self.in_flight.pop_back() {
+            self.state.undo_entry();
+            // The entry may be on a disk, and another leader may yet commit it.
+            for (token, _) in last.replies {
+                self.reply(token, Reply::Unknown(why.to_owned()));
+            }
+        }
+        while let Some((token, _)) = self.queue.pop() {
+            callers.push(token);
+        }
+        self.requests.forget_cache();
+        for token in callers {
+            self.reply(token, Reply::Retry(why));
+        }
+        self.retry_held(why);
+    }
+
+    fn retry_held(&mut self, why: &'static str) {
+        let (held, reads) = self.reads.take_all();
+        for held in held {
+            let (Held::Reply(token, _) | Held::Fate(token, _)) = held;
+            self.reply(token, Reply::Retry(why));
+        }
+        self.effects.refused_reads.extend(reads.into_iter().map(|read| (read.token, Reply::Retry(why))));
+    }
+
+    fn publish(&mut self) {
+        if !self.replaying {
+            self.view = self.state.publish();
+            self.effects.publish = Some(self.view.clone());
+        }
+    }
+
+    fn release(&mut self) {
+        let position = self.view.position().index;
+        while let Some(held) = self.reads.release(self.published) {
+            match held {
+                Held::Reply(token, reply) => self.effects.replies.push((token, reply, position)),
+                Held::Fate(token, fate) => self.effects.fates.push((token, fate)),
+            }
+        }
+        for Read { token, tenant, method, body, .. } in self.reads.runnable(position) {
+            self.effects.queries.push(Query { token, tenant, method, body, view: self.view.clone() });
+        }
+    }
+
+    pub(crate) fn hold(&mut self, held: Held) {
+        // The open entry is the one after the last sealed one.
+        let number = self.last_number() + u64::from(!self.open.is_empty());
+        self.reads.hold(number, held);
+    }
+
+    pub(crate) fn reply(&mut self, token: Token, reply: Reply) {
+        self.effects.replies.push((token, reply, self.view.position().index));
+    }
+
+    // ---- background work ----
+
+    fn start_jobs(&mut self) {
+        if self.log_bytes_unflushed > self.limits.log_replay_bytes_max {
+            self.state.request_flush();
+        }
+        if !self.jobs.flush
+            && self.ticks >= self.jobs.flush_at
+            && let Some(job) = self.state.begin_flush()
+        {
+            self.jobs.flush = true;
+            self.log_bytes_unflushed = 0;
+            self.effects.jobs.push(Job::Flush(Box::new(job)));
+        }
+        if !self.jobs.merge
+            && let Some(job) = self.state.merge_job()
+        {
+            self.jobs.merge = true;
+            self.effects.jobs.push(Job::Merge(job));
+        }
+        if !self.jobs.history {
+            let flushed = self.state.base_applied().index;
+            let segments = self.consensus.reader().sealed_below(flushed);
+            if !segments.is_empty() {
+                self.jobs.history = true;
+                self.effects.jobs.push(Job::MoveToHistory(segments));
+            }
+        }
+        if !self.jobs.scrub && self.ticks >= self.jobs.scrub_at && !self.replaying {
+            self.jobs.scrub = true;
+            self.scrubbing = Some(Box::new(self.state.scrub_job()));
+        }
+    }
+
+    fn scrubbed(&mut self, progress: ScrubProgress, job: Box<ScrubJob>) {
+        match progress {
+            ScrubProgress::Ongoing { .. } => self.scrubbing = Some(job),
+            ScrubProgress::Sound { rows } => {
+                self.jobs.scrub = false;
+                self.jobs.scrub_at = self.ticks + SCRUB_PAUSE_TICKS;
+                self.effects.notes.push(Note::Scrubbed { rows });
+            }
+        }
+    }
+
+    fn finish_drain(&mut self) {
+        if !self.draining || !self.queue_is_idle() || self.jobs.flush {
+            return;
+        }
+        if self.state.base_applied() == self.state.applied() {
+            self.effects.drained = true;
+        } else {
+            self.state.request_flush();
+            self.effects.again = true;
+        }
+    }
+
+    fn queue_is_idle(&self) -> bool {
+        self.queue.is_empty() && self.open.is_empty() && self.in_flight.is_empty() && self.reads.is_empty()
+    }
+
+    fn stop(&mut self, stop: Stop) {
+        if self.stopped.is_some() {
+            return;
+        }
+        // Entries on their way to the disk may or may not have reached it; all else certainly changed nothing.
+        let words = stop.to_string();
+        for entry in std::mem::take(&mut self.in_flight) {
+            let unknown = entry.replies.into_iter().map(|(token, _)| (token, Reply::Unknown(words.clone()), LogIndex(0)));
+            self.effects.replies.extend(unknown);
+        }
+        let why = "this node has stopped";
+        let mut callers = execution::abandon_replies(self);
+        while let Some((token, _)) = self.queue.pop() {
+            callers.push(token);
+        }
+        for token in callers {
+            self.reply(token, Reply::Retry(why));
+        }
+        self.retry_held(why);
+        self.effects.stop = Some(stop.clone());
+        self.stopped = Some(stop);
+    }
+
+    pub(crate) fn next_seed(&mut self) -> u64 {
+        self.seed = xxhash_rust::xxh3::xxh3_64_with_seed(b"entry", self.seed);
+        self.seed
+    }
+}
+
+fn voters_of(membership: &[u8]) -> Vec<u64> {
+    membership.chunks_exact(8).map(|id| u64::from_le_bytes(id.try_into().expect("chunks are 8 bytes"))).collect()
+}

@@ -1,0 +1,417 @@
+//! The request table: sessions, the answers kept for them, idempotency keys and tenants, as rows of the keyspace.
+//!
+//! It keeps promise 2: each request takes effect at most once. Every write here is a function of the rows and of the
+//! entry alone, because leader and follower must write the same; what is cached beside the rows only spares reads.
+//!
+//! Answers to sessions are written once per entry, one row per session, so that a busy session costs little; a row
+//! goes when the session has acknowledged all in it. Layouts are in FORMAT.md.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+use onebox_service::attempt::{Fate, RequestId, SessionId};
+use onebox_service::keyspace::{self, PLATFORM_TABLE};
+use onebox_service::{Fault, Key, Keyspace, KeyspaceMut, TenantId, Time};
+
+use crate::limits::{EXPIRED_PER_ENTRY_MAX, Limits, SESSION_TRIM_STEP};
+use crate::rows::{AnswerRow, KeyRow, SessionRow};
+
+/// Indexes of the platform's table in the platform's tenant.
+mod index {
+    pub(super) const TENANT: u32 = 1;
+    pub(super) const SESSION: u32 = 2;
+    pub(super) const ANSWERS: u32 = 3;
+    pub(super) const SESSION_EXPIRY: u32 = 4;
+    pub(super) const KEY_EXPIRY: u32 = 5;
+    pub(super) const COUNTER: u32 = 6;
+}
+
+/// Indexes of the platform's table in every other tenant; 0 is the id counter.
+mod tenant_index {
+    pub(super) const KEY: u32 = 1;
+    pub(super) const KEY_COUNT: u32 = 2;
+}
+
+/// The rows under [`index::COUNTER`].
+#[derive(Debug, Clone, Copy)]
+enum Counter {
+    TenantLast = 0,
+    SessionLast = 1,
+    SessionsOpen = 2,
+}
+
+/// What the table knows of a request that arrives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Known {
+    /// It has not taken effect.
+    Fresh,
+    /// It took effect; this was the answer.
+    Answered(AnswerRow),
+    /// Its answer was acknowledged.
+    Forgotten,
+    /// Its session is closed or expired, or never was.
+    SessionGone,
+    /// Its session has too many unacknowledged requests.
+    WindowFull,
+}
+
+/// What the table knows of an idempotency key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum KnownKey {
+    Fresh,
+    Answered(Vec<u8>),
+    OtherRequest,
+    TableFull,
+}
+
+/// How long things are kept. Logged with each entry, so that a changed setting does not change what was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// Microseconds after which an unused session expires.
+    pub session_idle: u64,
+    /// Microseconds for which an idempotency key is retained.
+    pub idempotency: u64,
+}
+
+/// One request that took effect, to be remembered.
+#[derive(Debug)]
+pub(crate) struct Effect<'r> {
+    pub(crate) session: u64,
+    pub(crate) sequence: u64,
+    pub(crate) acknowledged_below: u64,
+    pub(crate) method: &'r str,
+    pub(crate) answer: &'r [u8],
+}
+
+/// The request table of one replica.
+#[derive(Debug)]
+pub(crate) struct Requests {
+    limits: Limits,
+    /// Sessions seen since the cache was last dropped.
+    sessions: BTreeMap<u64, Session>,
+    /// What the open entry (or the entry being applied) adds.
+    entry: BTreeMap<u64, Added>,
+    /// No key and no session expires before this.
+    expiry_not_before: Time,
+}
+
+#[derive(Debug)]
+struct Session {
+    row: SessionRow,
+    /// No request above this has taken effect. A bound, so it need not follow an undo.
+    highest: u64,
+}
+
+#[derive(Debug, Default)]
+struct Added {
+    acknowledged_below: u64,
+    first: u64,
+    answers: Vec<u8>,
+}
+
+impl Requests {
+    pub(crate) fn new(limits: Limits) -> Requests {
+        Requests { limits, sessions: BTreeMap::new(), entry: BTreeMap::new(), expiry_not_before: Time(0) }
+    }
+
+    /// Forgets what is not in rows: after an undo.
+    pub(crate) fn forget_cache(&mut self) {
+        self.sessions.clear();
+        self.entry.clear();
+        self.expiry_not_before = Time(0);
+    }
+
+    /// Writes a new tenant and gives its number; `None` if there is no room for another.
+    pub(crate) fn create_tenant(&self, space: &mut dyn KeyspaceMut, name: &str) -> Result<Option<TenantId>, Fault> {
+        let last = read_counter(space, Counter::TenantLast)?.max(TenantId::DEFAULT.0);
+        if last >= self.limits.tenants_max {
+            return Ok(None);
+        }
+        apply_tenant(space, name, TenantId(last + 1))?;
+        Ok(Some(TenantId(last + 1)))
+    }
+
+    /// Writes a new session and gives its number; `None` if there is no room for another.
+    pub(crate) fn open_session(&mut self, space: &mut dyn KeyspaceMut, now: Time, retention: Retention) -> Result<Option<SessionId>, Fault> {
+        if read_counter(space, Counter::SessionsOpen)? >= self.limits.sessions_max {
+            return Ok(None);
+        }
+        let session = SessionId(read_counter(space, Counter::SessionLast)? + 1);
+        self.apply_session(space, session, now, retention)?;
+        Ok(Some(session))
+    }
+
+    /// Writes a session that an entry opened.
+    pub(crate) fn apply_session(&mut self, space: &mut dyn KeyspaceMut, session: SessionId, now: Time, retention: Retention) -> Result<(), Fault> {
+        let expires = now.plus_micros(retention.session_idle);
+        let row = SessionRow { acknowledged_below: 0, expires };
+        put(space, TenantId::PLATFORM, index::SESSION, &session.0, &row.encode())?;
+        put(space, TenantId::PLATFORM, index::SESSION_EXPIRY, &(expires.0, session.0), &[])?;
+        let open = read_counter(space, Counter::SessionsOpen)?;
+        write_counter(space, Counter::SessionLast, session.0)?;
+        write_counter(space, Counter::SessionsOpen, open + 1)?;
+        self.expiry_not_before = self.expiry_not_before.min(expires);
+        self.sessions.insert(session.0, Session { row, highest: 0 });
+        Ok(())
+    }
+
+    /// What is known of a request at log time `now`.
+    pub(crate) fn known(&mut self, space: &dyn Keyspace, id: RequestId, acknowledged_below: u64, now: Time) -> Result<Known, Fault> {
+        let window_max = self.limits.session_window_max;
+        let Some(session) = self.session(space, id.session.0)? else { return Ok(Known::SessionGone) };
+        if session.row.expires <= now {
+            return Ok(Known::SessionGone);
+        }
+        if id.sequence.0 < session.row.acknowledged_below {
+            return Ok(Known::Forgotten);
+        }
+        let known_below = session.row.acknowledged_below.max(acknowledged_below);
+        if id.sequence.0 >= known_below.saturating_add(window_max) {
+            return Ok(Known::WindowFull);
+        }
+        if id.sequence.0 > session.highest {
+            return Ok(Known::Fresh);
+        }
+        if let Some(added) = self.entry.get(&id.session.0)
+            && let Some(answer) = AnswerRow::find(&added.answers, id.sequence.0)
+        {
+            return Ok(Known::Answered(answer));
+        }
+        let found = find_answer(space, id)?;
+        Ok(found.map_or(Known::Fresh, Known::Answered))
+    }
+
+    /// What became of a request, as of log time `now`.
+    pub(crate) fn fate(&mut self, space: &dyn Keyspace, id: RequestId, now: Time) -> Result<Fate, Fault> {
+        Ok(match self.known(space, id, u64::MAX - self.limits.session_window_max, now)? {
+            Known::Answered(answer) => Fate::TookEffect { method: answer.method, response: answer.answer },
+            Known::Forgotten | Known::SessionGone => Fate::Forgotten,
+            Known::Fresh | Known::WindowFull if now <= id.not_after => Fate::Pending,
+            Known::Fresh | Known::WindowFull => Fate::NoEffect,
+        })
+    }
+
+    /// What is known of an idempotency key.
+    pub(crate) fn known_key(&self, space: &dyn Keyspace, tenant: TenantId, key: &str, fingerprint: u128, now: Time) -> Result<KnownKey, Fault> {
+        if let Some(row) = read_key(space, tenant, key)?.filter(|row| row.expires > now) {
+            let same = row.fingerprint == fingerprint;
+            return Ok(if same { KnownKey::Answered(row.answer) } else { KnownKey::OtherRequest });
+        }
+        let count = read_number(space, tenant, tenant_index::KEY_COUNT, &())?.unwrap_or(0);
+        Ok(if count >= self.limits.idempotency_keys_max { KnownKey::TableFull } else { KnownKey::Fresh })
+    }
+
+    /// Remembers the answer to an idempotency key, for leader and follower alike.
+    pub(crate) fn remember_key(
+        &mut self,
+        space: &mut dyn KeyspaceMut,
+        (tenant, key): (TenantId, &str),
+        fingerprint: u128,
+        answer: &[u8],
+        (now, retention): (Time, Retention),
+    ) -> Result<(), Fault> {
+        match read_key(space, tenant, key)? {
+            Some(old) => delete(space, TenantId::PLATFORM, index::KEY_EXPIRY, &(old.expires.0, tenant.0, key))?,
+            None => {
+                let count = read_number(space, tenant, tenant_index::KEY_COUNT, &())?.unwrap_or(0);
+                put(space, tenant, tenant_index::KEY_COUNT, &(), &(count + 1).to_be_bytes())?;
+            }
+        }
+        let expires = now.plus_micros(retention.idempotency);
+        let row = KeyRow { fingerprint, expires, answer: answer.to_vec() };
+        put(space, tenant, tenant_index::KEY, &key, &row.encode())?;
+        put(space, TenantId::PLATFORM, index::KEY_EXPIRY, &(expires.0, tenant.0, key), &[])?;
+        self.expiry_not_before = self.expiry_not_before.min(expires);
+        Ok(())
+    }
+
+    /// Notes that a request of the open entry took effect.
+    pub(crate) fn add(&mut self, effect: &Effect<'_>) {
+        let added = self.entry.entry(effect.session).or_default();
+        added.acknowledged_below = added.acknowledged_below.max(effect.acknowledged_below);
+        if added.answers.is_empty() {
+            added.first = effect.sequence;
+        }
+        AnswerRow::append(&mut added.answers, effect.sequence, effect.method, effect.answer);
+        if let Some(session) = self.sessions.get_mut(&effect.session) {
+            session.highest = session.highest.max(effect.sequence);
+        }
+    }
+
+    /// Ends the entry: writes its answers, trims what was acknowledged, removes what has expired.
+    pub(crate) fn finish_entry(&mut self, space: &mut dyn KeyspaceMut, now: Time, retention: Retention) -> Result<(), Fault> {
+        for (session, added) in std::mem::take(&mut self.entry) {
+            if !added.answers.is_empty() {
+                put(space, TenantId::PLATFORM, index::ANSWERS, &(session, added.first), &added.answers)?;
+            }
+            self.refresh(space, session, added.acknowledged_below, (now, retention.session_idle))?;
+        }
+        if now >= self.expiry_not_before {
+            let keys = self.expire_keys(space, now)?;
+            let sessions = self.expire_sessions(space, now)?;
+            self.expiry_not_before = keys.min(sessions);
+        }
+        Ok(())
+    }
+
+    /// Moves a session's acknowledgement and expiry on, not at every request but when it is worth a write.
+    fn refresh(&mut self, space: &mut dyn KeyspaceMut, id: u64, acknowledged_below: u64, (now, idle): (Time, u64)) -> Result<(), Fault> {
+        let Some(session) = self.session(space, id)? else { return Ok(()) };
+        let mut row = session.row;
+        if acknowledged_below >= row.acknowledged_below + SESSION_TRIM_STEP {
+            row.acknowledged_below = acknowledged_below;
+            for first in trimmable(space, id, acknowledged_below)? {
+                delete(space, TenantId::PLATFORM, index::ANSWERS, &(id, first))?;
+            }
+        }
+        if row.expires < now.plus_micros(idle - idle / 4) {
+            delete(space, TenantId::PLATFORM, index::SESSION_EXPIRY, &(row.expires.0, id))?;
+            row.expires = now.plus_micros(idle);
+            put(space, TenantId::PLATFORM, index::SESSION_EXPIRY, &(row.expires.0, id), &[])?;
+        }
+        if row == session.row {
+            return Ok(());
+        }
+        session.row = row;
+        put(space, TenantId::PLATFORM, index::SESSION, &id, &row.encode())
+    }
+
+    /// Removes expired keys; gives when the next one expires.
+    fn expire_keys(&mut self, space: &mut dyn KeyspaceMut, now: Time) -> Result<Time, Fault> {
+        let (due, next) = due(space, index::KEY_EXPIRY, now, |rest| {
+            let (time, tenant, key): (u64, u64, String) = unpack(rest);
+            (time, (TenantId(tenant), key))
+        })?;
+        for (time, (tenant, key)) in due {
+            delete(space, TenantId::PLATFORM, index::KEY_EXPIRY, &(time.0, tenant.0, &key))?;
+            delete(space, tenant, tenant_index::KEY, &key)?;
+            let count = read_number(space, tenant, tenant_index::KEY_COUNT, &())?.unwrap_or(0);
+            put(space, tenant, tenant_index::KEY_COUNT, &(), &count.saturating_sub(1).to_be_bytes())?;
+        }
+        Ok(next)
+    }
+
+    /// Removes expired sessions with their answers; gives when the next one expires.
+    fn expire_sessions(&mut self, space: &mut dyn KeyspaceMut, now: Time) -> Result<Time, Fault> {
+        let (due, next) = due(space, index::SESSION_EXPIRY, now, |rest| unpack::<(u64, u64)>(rest))?;
+        for (time, session) in due {
+            for first in trimmable(space, session, u64::MAX)? {
+                delete(space, TenantId::PLATFORM, index::ANSWERS, &(session, first))?;
+            }
+            delete(space, TenantId::PLATFORM, index::SESSION_EXPIRY, &(time.0, session))?;
+            delete(space, TenantId::PLATFORM, index::SESSION, &session)?;
+            let open = read_counter(space, Counter::SessionsOpen)?;
+            write_counter(space, Counter::SessionsOpen, open.saturating_sub(1))?;
+            self.sessions.remove(&session);
+        }
+        Ok(next)
+    }
+
+    fn session(&mut self, space: &dyn Keyspace, id: u64) -> Result<Option<&mut Session>, Fault> {
+        if let std::collections::btree_map::Entry::Vacant(vacant) = self.sessions.entry(id) {
+            let Some(value) = space.get(&platform_key(index::SESSION, &id))? else { return Ok(None) };
+            let row = SessionRow::decode(&value);
+            let mut highest = self.entry.get(&id).map_or(0, |added| AnswerRow::highest(&added.answers));
+            each_answers(space, id, |_, answers| highest = highest.max(AnswerRow::highest(answers)))?;
+            vacant.insert(Session { row, highest });
+        }
+        Ok(self.sessions.get_mut(&id))
+    }
+}
+
+/// The number of a tenant, `None` if nobody created it.
+///
+/// # Errors
+/// The fault of reading its row.
+pub fn tenant(space: &dyn Keyspace, name: &str) -> Result<Option<TenantId>, Fault> {
+    if name == "default" {
+        return Ok(Some(TenantId::DEFAULT));
+    }
+    Ok(read_number(space, TenantId::PLATFORM, index::TENANT, &name)?.map(TenantId))
+}
+
+/// Writes a tenant that an entry created.
+pub(crate) fn apply_tenant(space: &mut dyn KeyspaceMut, name: &str, tenant: TenantId) -> Result<(), Fault> {
+    put(space, TenantId::PLATFORM, index::TENANT, &name, &tenant.0.to_be_bytes())?;
+    write_counter(space, Counter::TenantLast, tenant.0)
+}
+
+fn find_answer(space: &dyn Keyspace, id: RequestId) -> Result<Option<AnswerRow>, Fault> {
+    let mut found = None;
+    each_answers(space, id.session.0, |_, answers| {
+        found = found.take().or_else(|| AnswerRow::find(answers, id.sequence.0));
+    })?;
+    Ok(found)
+}
+
+/// The rows of answers all of which are below `acknowledged_below`.
+fn trimmable(space: &dyn Keyspace, session: u64, acknowledged_below: u64) -> Result<Vec<u64>, Fault> {
+    let mut firsts = Vec::new();
+    each_answers(space, session, |first, answers| {
+        if AnswerRow::highest(answers) < acknowledged_below {
+            firsts.push(first);
+        }
+    })?;
+    Ok(firsts)
+}
+
+fn each_answers(space: &dyn Keyspace, session: u64, mut each: impl FnMut(u64, &[u8])) -> Result<(), Fault> {
+    let from = platform_key(index::ANSWERS, &session);
+    let head = keyspace::key(TenantId::PLATFORM, PLATFORM_TABLE, index::ANSWERS, &()).len();
+    space.scan(&from, &keyspace::end_of_prefix(from.clone()), &mut |key, answers| {
+        let (_, first): (u64, u64) = unpack(&key[head..]);
+        each(first, answers);
+        ControlFlow::Continue(())
+    })
+}
+
+/// The first rows of an expiry index that are due, and when the one after them is.
+fn due<T>(space: &dyn Keyspace, index: u32, now: Time, read: impl Fn(&[u8]) -> (u64, T)) -> Result<(Vec<(Time, T)>, Time), Fault> {
+    let from = platform_key(index, &());
+    let head = from.len();
+    let (mut due, mut next) = (Vec::new(), Time(u64::MAX));
+    space.scan(&from, &keyspace::end_of_prefix(from.clone()), &mut |key, _| {
+        let (time, what) = read(&key[head..]);
+        if Time(time) > now || due.len() == EXPIRED_PER_ENTRY_MAX {
+            next = Time(time);
+            return ControlFlow::Break(());
+        }
+        due.push((Time(time), what));
+        ControlFlow::Continue(())
+    })?;
+    Ok((due, next))
+}
+
+fn unpack<'k, T: foundationdb_tuple::TupleUnpack<'k>>(packed: &'k [u8]) -> T {
+    foundationdb_tuple::unpack(packed).expect("the platform's own keys unpack as they were packed")
+}
+
+fn platform_key(index: u32, fields: &impl Key) -> Vec<u8> {
+    keyspace::key(TenantId::PLATFORM, PLATFORM_TABLE, index, fields)
+}
+
+fn read_key(space: &dyn Keyspace, tenant: TenantId, key: &str) -> Result<Option<KeyRow>, Fault> {
+    let value = space.get(&keyspace::key(tenant, PLATFORM_TABLE, tenant_index::KEY, &key))?;
+    Ok(value.map(|value| KeyRow::decode(&value)))
+}
+
+fn read_number(space: &dyn Keyspace, tenant: TenantId, index: u32, fields: &impl Key) -> Result<Option<u64>, Fault> {
+    let value = space.get(&keyspace::key(tenant, PLATFORM_TABLE, index, fields))?;
+    Ok(value.map(|value| u64::from_be_bytes(value[..].try_into().expect("a platform's number is 8 bytes"))))
+}
+
+fn read_counter(space: &dyn Keyspace, counter: Counter) -> Result<u64, Fault> {
+    Ok(read_number(space, TenantId::PLATFORM, index::COUNTER, &(counter as u64))?.unwrap_or(0))
+}
+
+fn write_counter(space: &mut dyn KeyspaceMut, counter: Counter, number: u64) -> Result<(), Fault> {
+    put(space, TenantId::PLATFORM, index::COUNTER, &(counter as u64), &number.to_be_bytes())
+}
+
+fn put(space: &mut dyn KeyspaceMut, tenant: TenantId, index: u32, fields: &impl Key, value: &[u8]) -> Result<(), Fault> {
+    space.put(&keyspace::key(tenant, PLATFORM_TABLE, index, fields), value)
+}
+
+fn delete(space: &mut dyn KeyspaceMut, tenant: TenantId, index: u32, fields: &impl Key) -> Result<(), Fault> {
+    space.delete(&keyspace::key(tenant, PLATFORM_TABLE, index, fields))
+}

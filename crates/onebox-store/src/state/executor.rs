@@ -1,0 +1,222 @@
+//! The writer's side of the state: reads that see every write, writes, and taking them back.
+//!
+//! A point is looked for in the active generation, the older one, the base. Every write needs the value that was
+//! visible before it, for the digest; what it takes to undo it goes to the journal, except while replaying.
+
+use std::cell::RefMut;
+
+use onebox_service::keyspace::EachRow;
+use onebox_service::{Bytes, Fault, Keyspace, KeyspaceMut};
+
+use super::digest::{Chain, StateDigest, removal_hash, row_hash};
+use super::generation::Slot;
+use super::journal::{Mark, SealedEntry, Write};
+use super::merge::{self, Layer};
+use super::{Applied, Committed, State};
+use crate::{LogIndex, Term};
+use onebox_service::Time;
+
+/// What a sealed entry did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EntrySeal {
+    /// The chain up to and with this entry.
+    pub chain: Chain,
+    /// The digest of all rows after it.
+    pub digest: StateDigest,
+    /// How many writes it made.
+    pub writes: u32,
+}
+
+/// Rows that were just read from the base, so that reading and then writing one costs one lookup there.
+#[derive(Debug, Default)]
+pub(super) struct Memo {
+    rows: Vec<(Bytes, Slot)>,
+    next: usize,
+}
+
+/// How many rows the memo keeps: about what one request reads and then writes.
+const MEMO_ROWS: usize = 16;
+
+impl Memo {
+    fn get(&self, key: &[u8]) -> Option<Slot> {
+        self.rows.iter().find(|row| row.0[..] == *key).map(|row| row.1.clone())
+    }
+
+    fn keep(mut this: RefMut<'_, Memo>, key: &[u8], slot: &Slot) {
+        let row = (Bytes::from(key), slot.clone());
+        if this.rows.len() < MEMO_ROWS {
+            this.rows.push(row);
+        } else {
+            let next = this.next;
+            this.rows[next] = row;
+            this.next = (next + 1) % MEMO_ROWS;
+        }
+    }
+}
+
+impl State {
+    /// Where the open entry is now. A request starts with it, so that it can be taken back.
+    pub fn mark(&self) -> Mark {
+        Mark { entry: self.open.number, writes: self.open.writes.len() }
+    }
+
+    /// Takes back what was written since the mark.
+    ///
+    /// # Panics
+    /// If the mark is not of the open entry, or while replaying.
+    pub fn undo_to(&mut self, mark: Mark) {
+        assert!(!self.replaying, "nothing is taken back in a replay");
+        assert_eq!(mark.entry, self.open.number, "a mark is of the open entry");
+        assert!(mark.writes <= self.open.writes.len(), "a mark is of a write that is still there");
+        while self.open.writes.len() > mark.writes
+            && let Some(write) = self.open.pop()
+        {
+            self.sums = write.sums_before;
+            self.active.restore(&write.key, write.before);
+        }
+    }
+
+    /// Ends the open entry. It may be empty. From here on it is in flight, until committed or taken back.
+    pub fn seal_entry(&mut self) -> EntrySeal {
+        let open = &mut self.open;
+        let chain = self.chain.after(&open.hashes);
+        let writes = u32::try_from(open.hashes.len() / 16).expect("an entry's writes are bounded");
+        let sums_before = self.in_flight.back().map_or(self.committed.sums, |entry| entry.sums);
+        self.in_flight.push_back(SealedEntry {
+            generation: self.active_number,
+            writes: std::mem::take(&mut open.writes),
+            chain_before: self.chain,
+            sums_before,
+            chain,
+            sums: self.sums,
+        });
+        self.chain = chain;
+        open.hashes.clear();
+        open.number += 1;
+        self.rotate_if_due();
+        EntrySeal { chain, digest: self.sums.digest, writes }
+    }
+
+    /// Takes back the newest sealed entry.
+    ///
+    /// # Panics
+    /// If none is in flight, if something is written in the open entry (take that back first), or while replaying.
+    pub fn undo_entry(&mut self) {
+        assert!(!self.replaying, "nothing is taken back in a replay");
+        assert!(self.open.is_empty(), "the open entry is taken back before the sealed ones");
+        let entry = self.in_flight.pop_back().expect("an entry is in flight");
+        for write in entry.writes.into_iter().rev() {
+            self.generation_mut(entry.generation).restore(&write.key, write.before);
+        }
+        self.chain = entry.chain_before;
+        self.sums = entry.sums_before;
+        // Marks of the entry that was open are of no use any more.
+        self.open.number += 1;
+        self.left_flight(entry.generation);
+    }
+
+    /// The oldest sealed entry is committed at this position. Its writes are in the next view.
+    ///
+    /// # Panics
+    /// If none is in flight, or the position is not after the last one.
+    pub fn commit_entry(&mut self, index: LogIndex, term: Term, time: Time) {
+        let entry = self.in_flight.pop_front().expect("an entry is in flight");
+        self.committed = Committed { applied: self.next_position(index, term, time), chain: entry.chain, sums: entry.sums };
+        if !self.replaying {
+            let runs = self.runs_mut(entry.generation);
+            for write in entry.writes {
+                runs.collect(write.key, write.after);
+            }
+        }
+        self.left_flight(entry.generation);
+    }
+
+    /// An entry that writes no rows is committed at this position: it was not sealed here, and the position moves.
+    ///
+    /// # Panics
+    /// If the position is not after the last one.
+    pub fn advance(&mut self, index: LogIndex, term: Term, time: Time) {
+        self.committed.applied = self.next_position(index, term, time);
+    }
+
+    /// The membership that holds from the entry on whose commit is told next; it goes to the base with that entry.
+    pub fn set_membership(&mut self, membership: Vec<u8>) {
+        self.membership = Some(membership);
+    }
+
+    fn next_position(&self, index: LogIndex, term: Term, time: Time) -> Applied {
+        let before = self.committed.applied;
+        assert!(index > before.index, "entry {index} is committed after entry {}", before.index);
+        assert!(term >= before.term, "the term of entry {index} is not below the one before it");
+        assert!(time >= before.time, "the time of entry {index} is not before that of the one before it");
+        Applied { index, term, time }
+    }
+
+    fn visible(&self, key: &[u8]) -> Result<Slot, Fault> {
+        if let Some(slot) = self.active.get(key) {
+            return Ok(slot.clone());
+        }
+        if let Some(slot) = self.older.as_ref().and_then(|older| older.rows.get(key)) {
+            return Ok(slot.clone());
+        }
+        if let Some(slot) = self.memo.borrow().get(key) {
+            return Ok(slot);
+        }
+        let slot = self.base.get(key)?;
+        Memo::keep(self.memo.borrow_mut(), key, &slot);
+        Ok(slot)
+    }
+
+    fn write(&mut self, key: &[u8], before: &Slot, after: Slot) {
+        let sums_before = self.sums;
+        if let Some(value) = before {
+            self.sums.remove(row_hash(key, value, &mut self.scratch));
+        }
+        let hash = match &after {
+            Some(value) => {
+                let hash = row_hash(key, value, &mut self.scratch);
+                self.sums.add(hash);
+                hash
+            }
+            None => removal_hash(key, &mut self.scratch),
+        };
+        self.open.note(hash);
+        if self.replaying {
+            self.active.write(key, after);
+        } else {
+            let (key, before) = self.active.write(key, after.clone());
+            self.open.writes.push(Write { key, before, after, sums_before });
+        }
+    }
+}
+
+impl Keyspace for State {
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, Fault> {
+        self.visible(key)
+    }
+
+    fn scan(&self, from: &[u8], to: &[u8], each: &mut EachRow<'_>) -> Result<(), Fault> {
+        if from >= to {
+            return Ok(());
+        }
+        let mut layers = vec![Layer::new(self.active.range(from, to))];
+        layers.extend(self.older.as_ref().map(|older| Layer::new(older.rows.range(from, to))));
+        merge::scan(layers, &self.base, from, to, each)
+    }
+}
+
+impl KeyspaceMut for State {
+    fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), Fault> {
+        let before = self.visible(key)?;
+        self.write(key, &before, Some(Bytes::from(value)));
+        Ok(())
+    }
+
+    fn delete(&mut self, key: &[u8]) -> Result<(), Fault> {
+        let before = self.visible(key)?;
+        if before.is_some() {
+            self.write(key, &before, None);
+        }
+        Ok(())
+    }
+}

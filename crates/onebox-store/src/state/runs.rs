@@ -1,0 +1,191 @@
+//! Runs: sorted rows of committed entries, immutable and shared with readers. Newer runs hide older ones.
+//!
+//! A stack belongs to one generation and its runs never merge with those of another, so that a flush drops whole
+//! stacks. Small runs merge on the spot; eight of a size become work for another thread.
+
+use std::sync::Arc;
+
+use onebox_service::Bytes;
+
+use super::generation::{Generation, Slot};
+
+/// The most rows that are merged on the writer's thread at once: about half a millisecond.
+const INLINE_MERGE_ROWS_MAX: usize = 8192;
+
+/// How many neighbours of one size class make a merge job.
+const MERGE_JOB_RUNS: usize = 8;
+
+/// What one row of a run costs beside its key and value.
+const ROW_OVERHEAD_BYTES: usize = 32;
+
+/// Tells a run from every other of the same state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RunId(u64);
+
+/// Sorted rows, each key once.
+#[derive(Debug)]
+pub(crate) struct Run {
+    id: RunId,
+    rows: Vec<(Bytes, Slot)>,
+    bytes: usize,
+}
+
+impl Run {
+    /// A run of `rows`, the newest of each key first.
+    fn new(id: RunId, mut rows: Vec<(Bytes, Slot)>) -> Run {
+        rows.sort_by(|left, right| left.0.cmp(&right.0));
+        rows.dedup_by(|later, kept| later.0 == kept.0);
+        Run::of_sorted(id, rows)
+    }
+
+    fn of_sorted(id: RunId, rows: Vec<(Bytes, Slot)>) -> Run {
+        let bytes_of = |(key, slot): &(Bytes, Slot)| key.len() + slot.as_ref().map_or(0, |value| value.len()) + ROW_OVERHEAD_BYTES;
+        let bytes = rows.iter().map(bytes_of).sum();
+        Run { id, rows, bytes }
+    }
+
+    /// One run of what several hold, given from the oldest to the newest.
+    fn merged(id: RunId, runs: &[Arc<Run>]) -> Run {
+        let mut rows = Vec::with_capacity(runs.iter().map(|run| run.rows.len()).sum());
+        for run in runs.iter().rev() {
+            rows.extend(run.rows.iter().cloned());
+        }
+        Run::new(id, rows)
+    }
+
+    /// What was written at `key`, if anything was.
+    pub(crate) fn get(&self, key: &[u8]) -> Option<&Slot> {
+        let at = self.rows.binary_search_by(|row| row.0[..].cmp(key)).ok()?;
+        Some(&self.rows[at].1)
+    }
+
+    /// The rows of `from <= key < to`, ascending by key. `from` is not above `to`.
+    pub(crate) fn range<'a>(&'a self, from: &[u8], to: &[u8]) -> impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)> + use<'a> {
+        let start = self.rows.partition_point(|row| row.0[..] < *from);
+        let len = self.rows[start..].partition_point(|row| row.0[..] < *to);
+        self.rows[start..start + len].iter().map(|(key, slot)| (&key[..], slot.as_deref()))
+    }
+
+    /// Runs of one class differ in size by less than a factor of eight.
+    fn size_class(&self) -> u32 {
+        self.rows.len().max(1).ilog2() / 3
+    }
+}
+
+/// Gives out the ids of a state's runs.
+#[derive(Debug, Default)]
+pub(crate) struct RunIds {
+    last: u64,
+}
+
+impl RunIds {
+    fn next(&mut self) -> RunId {
+        self.last += 1;
+        RunId(self.last)
+    }
+}
+
+/// The runs of one generation, and the committed writes that are not in a run yet.
+#[derive(Debug, Default)]
+pub(crate) struct RunStack {
+    /// From the oldest to the newest.
+    runs: Vec<Arc<Run>>,
+    pending: Vec<(Bytes, Slot)>,
+    /// The runs that a merge job holds.
+    merging: Vec<RunId>,
+}
+
+impl RunStack {
+    /// Notes one committed write.
+    pub(crate) fn collect(&mut self, key: Bytes, slot: Slot) {
+        self.pending.push((key, slot));
+    }
+
+    /// Makes a run of what was collected, and merges small ones.
+    pub(crate) fn publish(&mut self, ids: &mut RunIds) {
+        if self.pending.is_empty() {
+            return;
+        }
+        let mut rows = std::mem::take(&mut self.pending);
+        rows.reverse();
+        self.runs.push(Arc::new(Run::new(ids.next(), rows)));
+        while let [.., older, newer] = &self.runs[..] {
+            let alike = older.rows.len() <= 2 * newer.rows.len();
+            let small = older.rows.len() + newer.rows.len() <= INLINE_MERGE_ROWS_MAX;
+            if !alike || !small || self.merging.contains(&older.id) {
+                break;
+            }
+            let merged = Run::merged(ids.next(), &[older.clone(), newer.clone()]);
+            self.runs.truncate(self.runs.len() - 2);
+            self.runs.push(Arc::new(merged));
+        }
+    }
+
+    /// Replaces everything by one run of the generation's rows.
+    pub(crate) fn rebuild(&mut self, generation: &Generation, ids: &mut RunIds) {
+        assert!(self.pending.is_empty(), "a rebuilt stack has no rows waiting");
+        self.runs.clear();
+        self.merging.clear();
+        if !generation.is_empty() {
+            let rows = generation.iter().map(|(key, slot)| (key.clone(), slot.clone())).collect();
+            self.runs.push(Arc::new(Run::of_sorted(ids.next(), rows)));
+        }
+    }
+
+    /// Work for another thread, if enough runs of one size wait and none is out.
+    pub(crate) fn merge_job(&mut self, ids: &mut RunIds) -> Option<MergeJob> {
+        if !self.merging.is_empty() {
+            return None;
+        }
+        let waits = |runs: &&[Arc<Run>]| runs.iter().all(|run| run.size_class() == runs[0].size_class());
+        let runs = self.runs.windows(MERGE_JOB_RUNS).find(waits)?.to_vec();
+        self.merging = runs.iter().map(|run| run.id).collect();
+        Some(MergeJob { id: ids.next(), runs })
+    }
+
+    /// Puts the outcome of a merge job in the place of its runs. Gives it back if they are not here.
+    pub(crate) fn merged(&mut self, merged: Merged) -> Option<Merged> {
+        if self.merging.is_empty() || self.merging != merged.replaced {
+            return Some(merged);
+        }
+        self.merging.clear();
+        let first = self.runs.iter().position(|run| run.id == merged.replaced[0]).expect("runs that are being merged stay");
+        let replaced: Vec<RunId> = self.runs[first..].iter().take(merged.replaced.len()).map(|run| run.id).collect();
+        assert_eq!(replaced, merged.replaced, "runs that are being merged stay neighbours");
+        self.runs.splice(first..first + replaced.len(), [Arc::new(merged.run)]);
+        None
+    }
+
+    /// The runs, from the newest to the oldest.
+    pub(crate) fn newest_first(&self) -> impl Iterator<Item = &Arc<Run>> {
+        self.runs.iter().rev()
+    }
+
+    /// Bytes of the rows in its runs, counting a row once for every run that has it.
+    pub(crate) fn bytes(&self) -> usize {
+        self.runs.iter().map(|run| run.bytes).sum()
+    }
+}
+
+/// Runs to be merged into one. A plain value: another thread may run it.
+#[derive(Debug)]
+pub struct MergeJob {
+    id: RunId,
+    runs: Vec<Arc<Run>>,
+}
+
+impl MergeJob {
+    /// Merges. It reads no disk and cannot fail.
+    #[must_use]
+    pub fn run(self) -> Merged {
+        let replaced = self.runs.iter().map(|run| run.id).collect();
+        Merged { replaced, run: Run::merged(self.id, &self.runs) }
+    }
+}
+
+/// The outcome of a [`MergeJob`].
+#[derive(Debug)]
+pub struct Merged {
+    replaced: Vec<RunId>,
+    run: Run,
+}

@@ -1,0 +1,114 @@
+//! The verbs of a service's binary.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{Arg, ArgMatches, Command, value_parser};
+use onebox_node::{Exit, SETTINGS, Settings, StartError};
+use onebox_service::Service;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::logging;
+
+/// Runs the binary of a service: reads the command line and does what the verb says.
+///
+/// Exit codes: 0 for success, 1 for a failure that is explained on standard error, 2 for a command line that makes no
+/// sense.
+pub fn main(service: impl Service) -> ExitCode {
+    let service: Arc<dyn Service> = Arc::new(service);
+    let matches = command(service.schema().name).get_matches();
+    match matches.subcommand() {
+        Some(("serve", arguments)) => serve(service, arguments),
+        Some((verb, _)) => unreachable!("clap takes no verb {verb}"),
+        None => unreachable!("clap demands a verb"),
+    }
+}
+
+fn command(name: &'static str) -> Command {
+    let serve = Command::new("serve")
+        .about("Runs the service on this machine: HTTP/1.1, HTTP/2 and gRPC on one port")
+        .arg(Arg::new("data").long("data").value_name("DIR").value_parser(value_parser!(PathBuf)).help("The data directory [default: ./data]"))
+        .arg(Arg::new("listen").long("listen").value_name("ADDR").help("Address of the one port [default: 127.0.0.1:8080]"))
+        .arg(
+            Arg::new("settings")
+                .long("settings")
+                .value_name("FILE")
+                .env("ONEBOX_SETTINGS")
+                .hide_env_values(true)
+                .value_parser(value_parser!(PathBuf))
+                .help("A TOML file of settings"),
+        )
+        .after_help(settings_help());
+    Command::new(name)
+        .about(format!("The {name} service, in one box"))
+        .version(env!("CARGO_PKG_VERSION"))
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(serve)
+}
+
+fn settings_help() -> String {
+    let mut help = String::from(
+        "Settings, from a TOML file, from a variable (ONEBOX_ and the name in capitals, dots as _), or a flag; the later wins:\n",
+    );
+    let width = SETTINGS.iter().map(|setting| setting.name.len()).max().unwrap_or(0);
+    for setting in SETTINGS {
+        let _ = write!(help, "\n  {:width$}  {} [{}]", setting.name, setting.about, setting.default_value());
+    }
+    help
+}
+
+fn serve(service: Arc<dyn Service>, arguments: &ArgMatches) -> ExitCode {
+    let name = service.schema().name;
+    let failed = |words: String| {
+        tracing::error!("{words}");
+        eprintln!("{name}: {words}");
+        ExitCode::FAILURE
+    };
+    let settings = match read_settings(arguments) {
+        Ok(settings) => settings,
+        Err(words) => return failed(words),
+    };
+    if let Err(words) = logging::start(&settings) {
+        return failed(words);
+    }
+    match onebox_node::serve(service, &settings, stop_signal()) {
+        Ok(Exit::Stopped) => {
+            tracing::info!("stopped; everything is flushed");
+            ExitCode::SUCCESS
+        }
+        Ok(Exit::Hurried) => {
+            tracing::warn!("stopped before everything was flushed; nothing is lost, the next start replays more of the log");
+            ExitCode::SUCCESS
+        }
+        Ok(Exit::Failed(stop)) => failed(format!("stopped, because it could not go on: {stop}. Nothing acknowledged is lost")),
+        Err(error @ (StartError::Fault(_) | StartError::Other(_))) => failed(format!("cannot start: {error}")),
+    }
+}
+
+fn read_settings(arguments: &ArgMatches) -> Result<Settings, String> {
+    let file = arguments.get_one::<PathBuf>("settings");
+    let variables = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let mut settings = Settings::read(file.map(PathBuf::as_path), variables).map_err(|error| error.to_string())?;
+    if let Some(data) = arguments.get_one::<PathBuf>("data") {
+        settings.data.clone_from(data);
+    }
+    if let Some(listen) = arguments.get_one::<String>("listen") {
+        settings.listen = listen.parse().map_err(|_| format!("--listen {listen:?} is not an address like 127.0.0.1:8080"))?;
+    }
+    Ok(settings)
+}
+
+/// Completes when the process is asked to stop: SIGTERM, or Ctrl-C.
+async fn stop_signal() {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        tracing::warn!("signals cannot be received; end the process with kill -9, which loses nothing");
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}

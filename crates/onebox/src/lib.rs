@@ -1,0 +1,25 @@
+//! The author's only door to onebox: the vocabulary in which a service is written, and the macro that includes what its
+//! schema generates.
+//!
+//! An author depends on this crate, and on `onebox-schema` in `build.rs`; on nothing else of onebox.
+
+pub use binary::main;
+pub use onebox_service::{
+    Apply, BadRequest, Code, Event, EventId, Feature, Key, Method, MethodId, Outcome, Query, Read, Reader, Refusal, RefusalMessage, Row,
+    Rows, Scan, Schema, Service, Table, TenantId, Time, Tx, refuse,
+};
+
+mod binary;
+mod json;
+mod logging;
+#[doc(hidden)]
+pub mod private;
+
+/// Includes what `onebox_schema::build` generated from the schema of a package, as the module `schema`, and brings its
+/// names into scope. To be called once, in the crate's root: `onebox::schema!("inventory.v1");`.
+#[macro_export]
+macro_rules! schema {
+    ($package:literal) => {
+        ::core::include!(::core::concat!(::core::env!("OUT_DIR"), "/onebox.", $package, ".rs"));
+    };
+}

@@ -1,0 +1,5 @@
+//! Compiles the schema into messages, tables, events, refusals and dispatch.
+
+fn main() {
+    onebox_schema::build("inventory.proto");
+}
