@@ -1,2 +1,79 @@
-//! .
-fn main() {}
+//! The project's own commands. `cargo xtask help` lists them; whatever a gate runs is one of them.
+//!
+//! It stands on the standard library alone, so that it compiles in a second and says something before anything else
+//! has compiled.
+
+#![expect(clippy::print_stdout, reason = "what a command has to say goes to whoever typed it")]
+
+mod ci;
+mod tidy;
+
+use std::env;
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+const HELP: &str = "\
+The project's own commands.
+
+cargo xtask ci
+    What the gate does after the tests: cargo fmt --all --check; cargo clippy with warnings denied; tidy; and
+    cargo deny check, where cargo-deny is installed. All of them run, and the failed ones are named at the end.
+    The whole gate, tests first, is .ci/run.
+
+cargo xtask tidy
+    What the compiler cannot check: module headers, lengths of files and functions (the list xtask/long.txt may only
+    shrink), names of modules, the walls between crates, DEPENDENCIES.md against the manifests, links and lengths of
+    pages, forgotten notes. Every finding is a line 'file:line: what is wrong; what to do'.
+
+cargo xtask bench [executor | replay | http | disk] [arguments]
+    The benchmarks, built in release. They print figures and never fail by the clock. Without a name: what there is.
+
+cargo xtask help
+    This.
+
+Exit codes: 0 all is well, 1 something was found or failed, 2 there is no such command.";
+
+fn main() -> ExitCode {
+    let mut arguments = env::args_os().skip(1);
+    let command = arguments.next().unwrap_or_default();
+    let rest: Vec<OsString> = arguments.collect();
+    match (command.to_str(), rest.as_slice()) {
+        (Some("ci"), []) => ci::run(root()),
+        (Some("tidy"), []) => tidy::run(root()),
+        (Some("bench"), rest) => bench(rest),
+        (Some("help" | "--help" | "-h"), _) => {
+            println!("{HELP}");
+            ExitCode::SUCCESS
+        }
+        _ => {
+            eprintln!("{HELP}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn bench(arguments: &[OsString]) -> ExitCode {
+    let mut command = cargo();
+    command.args(["run", "--quiet", "--release", "--package", "onebox-bench", "--"]).args(arguments);
+    match command.status() {
+        Ok(status) if status.success() => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("cargo cannot be started: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The cargo that runs this, in the workspace's root.
+fn cargo() -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
+    command.current_dir(root());
+    command
+}
+
+/// The root of the workspace, wherever the command was typed.
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace's root")
+}

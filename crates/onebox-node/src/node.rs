@@ -90,6 +90,8 @@ pub fn serve(service: Arc<dyn Service>, settings: &Settings, stop: impl Future<O
     if let Some(cut) = &opened.cut {
         tracing::info!(file = cut.file, offset = cut.offset, "an interrupted write at the end of the log was cut off; it was never acknowledged");
     }
+    let (base, log) = opened.replica.status().progress;
+    tracing::info!(base = base.0, log = log.0, to_apply = log.0 - base.0, "opened; what the log holds beyond the base is applied first");
 
     let inputs = sync_channel(INPUTS_WAITING_MAX);
     let input = inputs.0.clone();

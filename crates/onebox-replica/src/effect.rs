@@ -181,9 +181,14 @@ impl fmt::Display for Stop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Stop::Fault(fault) => write!(f, "{fault}"),
-            Stop::Poison { at, what } => write!(f, "the committed entry {at} cannot be applied: {what}; install a build that can, then start again"),
+            Stop::Poison { at, what } => {
+                write!(f, "the committed entry {at} cannot be applied: {what}; install a build that can, then start again")
+            }
             Stop::Diverged { at, what } => {
-                write!(f, "the state differs from the log at entry {at}: {what}; move base.redb aside and start again: it is rebuilt from the log")
+                write!(
+                    f,
+                    "the state differs from the log at entry {at}: {what}; move base.redb aside and start again: it is rebuilt from the log"
+                )
             }
         }
     }

@@ -158,7 +158,9 @@ impl EntryWriter {
         put_bytes(&mut out, 3, &head.chain_before.to_le_bytes());
         put_bytes(&mut out, 4, &head.chain_after.to_le_bytes());
         for method in self.methods.drain(..) {
-            put_bytes(&mut out, 5, method.as_bytes());
+            // Also the empty name of the platform's own records: records count positions in this list.
+            put_head(&mut out, 5, method.len());
+            out.extend_from_slice(method.as_bytes());
         }
         put_fixed(&mut out, 6, head.seed);
         put_number(&mut out, 8, head.retention.session_idle);
@@ -258,7 +260,8 @@ impl<'e> Entry<'e> {
             }
         }
         record.events = events_from.map_or(&[], |from| &bytes[from..events_len]);
-        record.method = self.methods.get(method).copied().ok_or_else(|| format!("a record names method {method} of {}", self.methods.len()))?;
+        record.method =
+            self.methods.get(method).copied().ok_or_else(|| format!("a record names method {method} of {}", self.methods.len()))?;
         Ok(record)
     }
 }

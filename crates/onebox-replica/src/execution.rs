@@ -16,11 +16,14 @@ use crate::reads::Held;
 use crate::replica::Replica;
 use crate::requests::{self, Effect, Known, KnownKey, Retention};
 
+/// Replies that leave together, and who waits for each.
+pub(crate) type Replies = Vec<(Token, Reply)>;
+
 /// The entry that requests are executed into until it is sealed.
 pub(crate) struct OpenEntry {
     writer: EntryWriter,
     recorded: Recorded,
-    replies: Vec<(Token, Reply)>,
+    replies: Replies,
     time: Time,
     seed: u64,
     requests: u64,
@@ -30,7 +33,15 @@ pub(crate) struct OpenEntry {
 
 impl OpenEntry {
     pub(crate) fn new(seed: u64) -> OpenEntry {
-        OpenEntry { writer: EntryWriter::default(), recorded: Recorded::default(), replies: Vec::new(), time: Time(0), seed, requests: 0, start: None }
+        OpenEntry {
+            writer: EntryWriter::default(),
+            recorded: Recorded::default(),
+            replies: Vec::new(),
+            time: Time(0),
+            seed,
+            requests: 0,
+            start: None,
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -81,9 +92,6 @@ pub(crate) fn execute(replica: &mut Replica, clock: Clock, token: Token, attempt
 
 fn run(replica: &mut Replica, attempt: &Attempt, mark: Mark) -> Result<Ended, Fault> {
     let now = replica.open.time;
-    if attempt.id.not_after < now {
-        return Ok(refuse(Code::DeadlineExceeded, "the request came to its turn after its deadline; it changed nothing"));
-    }
     if attempt.command != Command::OpenSession {
         let known = replica.requests.known(&replica.state, attempt.id, attempt.acknowledged_below.0, now)?;
         let reply = match known {
@@ -96,6 +104,10 @@ fn run(replica: &mut Replica, attempt: &Attempt, mark: Mark) -> Result<Ended, Fa
         if let Some(reply) = reply {
             return Ok(Ended::NoEffect(reply));
         }
+    }
+    // Only now: a late attempt at what took effect in time is told so.
+    if attempt.id.not_after < now {
+        return Ok(refuse(Code::DeadlineExceeded, "the request came to its turn after its deadline; it changed nothing"));
     }
     match &attempt.command {
         Command::Call { tenant, method, body, key } => call(replica, attempt, (tenant, *method, body, key.as_deref()), mark),
@@ -128,7 +140,10 @@ fn call(replica: &mut Replica, attempt: &Attempt, (tenant_name, method, body, ke
                 return Ok(refuse(Code::Aborted, "this Idempotency-Key was used for another request; give each request a key of its own"));
             }
             KnownKey::TableFull => {
-                return Ok(refuse(Code::ResourceExhausted, "the tenant's table of idempotency keys is full; keys leave it when their retention ends"));
+                return Ok(refuse(
+                    Code::ResourceExhausted,
+                    "the tenant's table of idempotency keys is full; keys leave it when their retention ends",
+                ));
             }
         }
     }
@@ -166,7 +181,11 @@ fn call(replica: &mut Replica, attempt: &Attempt, (tenant_name, method, body, ke
 fn accept(replica: &mut Replica, record: &NewRecord<'_>, recorded: &Recorded, mark: Mark) -> Result<Option<Ended>, Fault> {
     if record.answer.len() > replica.limits.answer_bytes_max {
         replica.state.undo_to(mark);
-        let words = format!("the answer has {} bytes; {} are allowed. Nothing changed; ask for less at once", record.answer.len(), replica.limits.answer_bytes_max);
+        let words = format!(
+            "the answer has {} bytes; {} are allowed. Nothing changed; ask for less at once",
+            record.answer.len(),
+            replica.limits.answer_bytes_max
+        );
         return Ok(Some(refuse(Code::ResourceExhausted, words)));
     }
     if recorded.is_empty() {
@@ -257,7 +276,7 @@ fn retention(replica: &Replica) -> Retention {
 }
 
 /// Ends the open entry: its bytes, and the replies that leave when it is committed.
-pub(crate) fn seal(replica: &mut Replica) -> Result<(Vec<u8>, Vec<(Token, Reply)>), Fault> {
+pub(crate) fn seal(replica: &mut Replica) -> Result<(Vec<u8>, Replies), Fault> {
     let (time, retention) = (replica.open.time, retention(replica));
     replica.requests.finish_entry(&mut replica.state, time, retention)?;
     let chain_before = replica.state.chain().0;
@@ -303,7 +322,8 @@ fn apply_record(replica: &mut Replica, index: LogIndex, head: Head, record: &Rec
     match record.kind {
         RecordKind::Call => {
             let service = &*replica.service;
-            execute::apply(service, record.events(), &mut replica.state, record.tenant, head.time).map_err(|failure| stop_of(index, failure))?;
+            execute::apply(service, record.events(), &mut replica.state, record.tenant, head.time)
+                .map_err(|failure| stop_of(index, failure))?;
             if !record.key.is_empty() {
                 let key = (record.tenant, record.key);
                 replica.requests.remember_key(&mut replica.state, key, record.fingerprint, answer, times).map_err(Stop::Fault)?;

@@ -23,8 +23,8 @@ pub mod turn;
 
 pub use consensus::PersistBatch;
 pub use effect::{Effects, Job, JobDone, Note, Query, Stop};
+pub use execution::unknown_tenant;
 pub use input::{Clock, Input, Read, Token};
 pub use limits::Limits;
-pub use execution::unknown_tenant;
 pub use replica::{Replica, Setup, Status};
 pub use requests::tenant;

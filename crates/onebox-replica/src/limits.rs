@@ -86,8 +86,22 @@ impl Default for Limits {
             session_window_max: 64 * KIB as u64,
             idempotency_keys_max: 10_000_000,
             idempotency_retention: 24 * HOUR,
-            budget: Budget { rows_read_max: 50_000, rows_written_max: 50_000, scan_steps_max: 50_000, bytes_max: 16 * MIB as u32, events_max: 10_000, key_bytes_max: KEY_BYTES_MAX },
-            query_budget: Budget { rows_read_max: 200_000, rows_written_max: 0, scan_steps_max: 200_000, bytes_max: 32 * MIB as u32, events_max: 0, key_bytes_max: KEY_BYTES_MAX },
+            budget: Budget {
+                rows_read_max: 50_000,
+                rows_written_max: 50_000,
+                scan_steps_max: 50_000,
+                bytes_max: 16 * MIB as u32,
+                events_max: 10_000,
+                key_bytes_max: KEY_BYTES_MAX,
+            },
+            query_budget: Budget {
+                rows_read_max: 200_000,
+                rows_written_max: 0,
+                scan_steps_max: 200_000,
+                bytes_max: 32 * MIB as u32,
+                events_max: 0,
+                key_bytes_max: KEY_BYTES_MAX,
+            },
         }
     }
 }

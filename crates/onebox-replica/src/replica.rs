@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use onebox_service::attempt::{Attempt, Command, RequestId, Reply};
+use onebox_service::attempt::{Attempt, Command, Reply, RequestId};
 use onebox_service::{Code, Fault, FaultKind, Service, Time};
 use onebox_store::log::{self, Cut, LogOptions};
 use onebox_store::names::NodeId;
@@ -145,7 +145,8 @@ impl Replica {
         let log = log::open(Arc::clone(disk), LogOptions { segment_bytes, node }, applied.index, applied.term, None)?;
         if log.reader.last() < applied.index || log.reader.first() > applied.index.next() {
             let (first, last) = (log.reader.first(), log.reader.last());
-            let detail = format!("base.redb holds everything up to entry {}, the log has {first} to {last}: entries are missing", applied.index);
+            let detail =
+                format!("base.redb holds everything up to entry {}, the log has {first} to {last}: entries are missing", applied.index);
             return Err(Fault::new(FaultKind::Damage, "open", "log", detail));
         }
         let id = (node.0 as u64 & (u64::MAX >> 1)).max(1);
@@ -334,7 +335,9 @@ impl Replica {
                 self.consensus.reader().retire(&moved);
             }
             JobDone::Scrub(Ok(progress), job) => self.scrubbed(progress, job),
-            JobDone::Flush(Err(fault)) | JobDone::MoveToHistory(Err(fault)) | JobDone::Scrub(Err(fault), _) => self.stop(Stop::Fault(fault)),
+            JobDone::Flush(Err(fault)) | JobDone::MoveToHistory(Err(fault)) | JobDone::Scrub(Err(fault), _) => {
+                self.stop(Stop::Fault(fault))
+            }
         }
     }
 
@@ -493,17 +496,17 @@ impl Replica {
     fn apply(&mut self, index: LogIndex, data: &[u8]) -> Result<Time, Stop> {
         let poison = |what: String| Stop::Poison { at: index, what };
         let entry = Entry::decode(data).map_err(poison)?;
-            let chain = self.state.chain().0;
-            if entry.head.chain_before != chain {
-                let what = format!("it was executed on the state {:032x}, this is {chain:032x}", entry.head.chain_before);
-                return Err(Stop::Diverged { at: index, what });
-            }
-            execution::apply(self, index, &entry)?;
-            let chain = self.state.seal_entry().chain.0;
-            if entry.head.chain_after != chain {
-                let what = format!("it left the state {:032x} there, {chain:032x} here", entry.head.chain_after);
-                return Err(Stop::Diverged { at: index, what });
-            }
+        let chain = self.state.chain().0;
+        if entry.head.chain_before != chain {
+            let what = format!("it was executed on the state {:032x}, this is {chain:032x}", entry.head.chain_before);
+            return Err(Stop::Diverged { at: index, what });
+        }
+        execution::apply(self, index, &entry)?;
+        let chain = self.state.seal_entry().chain.0;
+        if entry.head.chain_after != chain {
+            let what = format!("it left the state {:032x} there, {chain:032x} here", entry.head.chain_after);
+            return Err(Stop::Diverged { at: index, what });
+        }
         self.clock.seen(entry.head.time);
         Ok(entry.head.time)
     }

@@ -91,8 +91,10 @@ pub(crate) struct Requests {
     sessions: BTreeMap<u64, Session>,
     /// What the open entry (or the entry being applied) adds.
     entry: BTreeMap<u64, Added>,
-    /// No key and no session expires before this.
-    expiry_not_before: Time,
+    /// No key expires before this.
+    keys_not_before: Time,
+    /// No session expires before this.
+    sessions_not_before: Time,
 }
 
 #[derive(Debug)]
@@ -111,14 +113,15 @@ struct Added {
 
 impl Requests {
     pub(crate) fn new(limits: Limits) -> Requests {
-        Requests { limits, sessions: BTreeMap::new(), entry: BTreeMap::new(), expiry_not_before: Time(0) }
+        Requests { limits, sessions: BTreeMap::new(), entry: BTreeMap::new(), keys_not_before: Time(0), sessions_not_before: Time(0) }
     }
 
     /// Forgets what is not in rows: after an undo.
     pub(crate) fn forget_cache(&mut self) {
         self.sessions.clear();
         self.entry.clear();
-        self.expiry_not_before = Time(0);
+        self.keys_not_before = Time(0);
+        self.sessions_not_before = Time(0);
     }
 
     /// Writes a new tenant and gives its number; `None` if there is no room for another.
@@ -132,7 +135,12 @@ impl Requests {
     }
 
     /// Writes a new session and gives its number; `None` if there is no room for another.
-    pub(crate) fn open_session(&mut self, space: &mut dyn KeyspaceMut, now: Time, retention: Retention) -> Result<Option<SessionId>, Fault> {
+    pub(crate) fn open_session(
+        &mut self,
+        space: &mut dyn KeyspaceMut,
+        now: Time,
+        retention: Retention,
+    ) -> Result<Option<SessionId>, Fault> {
         if read_counter(space, Counter::SessionsOpen)? >= self.limits.sessions_max {
             return Ok(None);
         }
@@ -142,15 +150,21 @@ impl Requests {
     }
 
     /// Writes a session that an entry opened.
-    pub(crate) fn apply_session(&mut self, space: &mut dyn KeyspaceMut, session: SessionId, now: Time, retention: Retention) -> Result<(), Fault> {
+    pub(crate) fn apply_session(
+        &mut self,
+        space: &mut dyn KeyspaceMut,
+        session: SessionId,
+        now: Time,
+        retention: Retention,
+    ) -> Result<(), Fault> {
         let expires = now.plus_micros(retention.session_idle);
-        let row = SessionRow { acknowledged_below: 0, expires };
+        let row = SessionRow { acknowledged_below: 0, answers_from: 0, expires };
         put(space, TenantId::PLATFORM, index::SESSION, &session.0, &row.encode())?;
         put(space, TenantId::PLATFORM, index::SESSION_EXPIRY, &(expires.0, session.0), &[])?;
         let open = read_counter(space, Counter::SessionsOpen)?;
         write_counter(space, Counter::SessionLast, session.0)?;
         write_counter(space, Counter::SessionsOpen, open + 1)?;
-        self.expiry_not_before = self.expiry_not_before.min(expires);
+        self.sessions_not_before = self.sessions_not_before.min(expires);
         self.sessions.insert(session.0, Session { row, highest: 0 });
         Ok(())
     }
@@ -169,6 +183,7 @@ impl Requests {
         if id.sequence.0 >= known_below.saturating_add(window_max) {
             return Ok(Known::WindowFull);
         }
+        let answers_from = session.row.answers_from;
         if id.sequence.0 > session.highest {
             return Ok(Known::Fresh);
         }
@@ -177,7 +192,7 @@ impl Requests {
         {
             return Ok(Known::Answered(answer));
         }
-        let found = find_answer(space, id)?;
+        let found = find_answer(space, id, answers_from)?;
         Ok(found.map_or(Known::Fresh, Known::Answered))
     }
 
@@ -192,7 +207,14 @@ impl Requests {
     }
 
     /// What is known of an idempotency key.
-    pub(crate) fn known_key(&self, space: &dyn Keyspace, tenant: TenantId, key: &str, fingerprint: u128, now: Time) -> Result<KnownKey, Fault> {
+    pub(crate) fn known_key(
+        &self,
+        space: &dyn Keyspace,
+        tenant: TenantId,
+        key: &str,
+        fingerprint: u128,
+        now: Time,
+    ) -> Result<KnownKey, Fault> {
         if let Some(row) = read_key(space, tenant, key)?.filter(|row| row.expires > now) {
             let same = row.fingerprint == fingerprint;
             return Ok(if same { KnownKey::Answered(row.answer) } else { KnownKey::OtherRequest });
@@ -221,7 +243,7 @@ impl Requests {
         let row = KeyRow { fingerprint, expires, answer: answer.to_vec() };
         put(space, tenant, tenant_index::KEY, &key, &row.encode())?;
         put(space, TenantId::PLATFORM, index::KEY_EXPIRY, &(expires.0, tenant.0, key), &[])?;
-        self.expiry_not_before = self.expiry_not_before.min(expires);
+        self.keys_not_before = self.keys_not_before.min(expires);
         Ok(())
     }
 
@@ -246,10 +268,11 @@ impl Requests {
             }
             self.refresh(space, session, added.acknowledged_below, (now, retention.session_idle))?;
         }
-        if now >= self.expiry_not_before {
-            let keys = self.expire_keys(space, now)?;
-            let sessions = self.expire_sessions(space, now)?;
-            self.expiry_not_before = keys.min(sessions);
+        if now >= self.keys_not_before {
+            self.keys_not_before = self.expire_keys(space, now)?;
+        }
+        if now >= self.sessions_not_before {
+            self.sessions_not_before = self.expire_sessions(space, now)?;
         }
         Ok(())
     }
@@ -259,10 +282,12 @@ impl Requests {
         let Some(session) = self.session(space, id)? else { return Ok(()) };
         let mut row = session.row;
         if acknowledged_below >= row.acknowledged_below + SESSION_TRIM_STEP {
-            row.acknowledged_below = acknowledged_below;
-            for first in trimmable(space, id, acknowledged_below)? {
+            let (trimmable, kept) = trimmable(space, (id, row.answers_from), acknowledged_below)?;
+            for first in trimmable {
                 delete(space, TenantId::PLATFORM, index::ANSWERS, &(id, first))?;
             }
+            row.acknowledged_below = acknowledged_below;
+            row.answers_from = kept.map_or(acknowledged_below, |first| first.min(acknowledged_below));
         }
         if row.expires < now.plus_micros(idle - idle / 4) {
             delete(space, TenantId::PLATFORM, index::SESSION_EXPIRY, &(row.expires.0, id))?;
@@ -278,7 +303,7 @@ impl Requests {
 
     /// Removes expired keys; gives when the next one expires.
     fn expire_keys(&mut self, space: &mut dyn KeyspaceMut, now: Time) -> Result<Time, Fault> {
-        let (due, next) = due(space, index::KEY_EXPIRY, now, |rest| {
+        let (due, next) = due(space, index::KEY_EXPIRY, (self.keys_not_before, now), |rest| {
             let (time, tenant, key): (u64, u64, String) = unpack(rest);
             (time, (TenantId(tenant), key))
         })?;
@@ -293,9 +318,11 @@ impl Requests {
 
     /// Removes expired sessions with their answers; gives when the next one expires.
     fn expire_sessions(&mut self, space: &mut dyn KeyspaceMut, now: Time) -> Result<Time, Fault> {
-        let (due, next) = due(space, index::SESSION_EXPIRY, now, |rest| unpack::<(u64, u64)>(rest))?;
+        let (due, next) = due(space, index::SESSION_EXPIRY, (self.sessions_not_before, now), |rest| unpack::<(u64, u64)>(rest))?;
         for (time, session) in due {
-            for first in trimmable(space, session, u64::MAX)? {
+            let row = space.get(&platform_key(index::SESSION, &session))?.map(|row| SessionRow::decode(&row));
+            let answers_from = row.map_or(0, |row| row.answers_from);
+            for first in trimmable(space, (session, answers_from), u64::MAX)?.0 {
                 delete(space, TenantId::PLATFORM, index::ANSWERS, &(session, first))?;
             }
             delete(space, TenantId::PLATFORM, index::SESSION_EXPIRY, &(time.0, session))?;
@@ -312,7 +339,7 @@ impl Requests {
             let Some(value) = space.get(&platform_key(index::SESSION, &id))? else { return Ok(None) };
             let row = SessionRow::decode(&value);
             let mut highest = self.entry.get(&id).map_or(0, |added| AnswerRow::highest(&added.answers));
-            each_answers(space, id, |_, answers| highest = highest.max(AnswerRow::highest(answers)))?;
+            each_answers(space, (id, row.answers_from), |_, answers| highest = highest.max(AnswerRow::highest(answers)))?;
             vacant.insert(Session { row, highest });
         }
         Ok(self.sessions.get_mut(&id))
@@ -336,41 +363,50 @@ pub(crate) fn apply_tenant(space: &mut dyn KeyspaceMut, name: &str, tenant: Tena
     write_counter(space, Counter::TenantLast, tenant.0)
 }
 
-fn find_answer(space: &dyn Keyspace, id: RequestId) -> Result<Option<AnswerRow>, Fault> {
+fn find_answer(space: &dyn Keyspace, id: RequestId, answers_from: u64) -> Result<Option<AnswerRow>, Fault> {
     let mut found = None;
-    each_answers(space, id.session.0, |_, answers| {
+    each_answers(space, (id.session.0, answers_from), |_, answers| {
         found = found.take().or_else(|| AnswerRow::find(answers, id.sequence.0));
     })?;
     Ok(found)
 }
 
-/// The rows of answers all of which are below `acknowledged_below`.
-fn trimmable(space: &dyn Keyspace, session: u64, acknowledged_below: u64) -> Result<Vec<u64>, Fault> {
-    let mut firsts = Vec::new();
-    each_answers(space, session, |first, answers| {
+/// The rows of answers all of which are below `acknowledged_below`, and the first of the others.
+fn trimmable(space: &dyn Keyspace, from: (u64, u64), acknowledged_below: u64) -> Result<(Vec<u64>, Option<u64>), Fault> {
+    let (mut firsts, mut kept) = (Vec::new(), None);
+    each_answers(space, from, |first, answers| {
         if AnswerRow::highest(answers) < acknowledged_below {
             firsts.push(first);
+        } else {
+            kept = kept.or(Some(first));
         }
     })?;
-    Ok(firsts)
+    Ok((firsts, kept))
 }
 
-fn each_answers(space: &dyn Keyspace, session: u64, mut each: impl FnMut(u64, &[u8])) -> Result<(), Fault> {
-    let from = platform_key(index::ANSWERS, &session);
-    let head = keyspace::key(TenantId::PLATFORM, PLATFORM_TABLE, index::ANSWERS, &()).len();
-    space.scan(&from, &keyspace::end_of_prefix(from.clone()), &mut |key, answers| {
+/// Walks a session's rows of answers, given the session and where they begin.
+fn each_answers(space: &dyn Keyspace, from: (u64, u64), mut each: impl FnMut(u64, &[u8])) -> Result<(), Fault> {
+    let head = platform_key(index::ANSWERS, &()).len();
+    let to = keyspace::end_of_prefix(platform_key(index::ANSWERS, &from.0));
+    space.scan(&platform_key(index::ANSWERS, &from), &to, &mut |key, answers| {
         let (_, first): (u64, u64) = unpack(&key[head..]);
         each(first, answers);
         ControlFlow::Continue(())
     })
 }
 
-/// The first rows of an expiry index that are due, and when the one after them is.
-fn due<T>(space: &dyn Keyspace, index: u32, now: Time, read: impl Fn(&[u8]) -> (u64, T)) -> Result<(Vec<(Time, T)>, Time), Fault> {
-    let from = platform_key(index, &());
-    let head = from.len();
+/// The first rows of an expiry index that are due, and when the one after them is. None is before `not_before`, so what
+/// was removed there is not walked over.
+fn due<T>(
+    space: &dyn Keyspace,
+    index: u32,
+    (not_before, now): (Time, Time),
+    read: impl Fn(&[u8]) -> (u64, T),
+) -> Result<(Vec<(Time, T)>, Time), Fault> {
+    let all = platform_key(index, &());
+    let head = all.len();
     let (mut due, mut next) = (Vec::new(), Time(u64::MAX));
-    space.scan(&from, &keyspace::end_of_prefix(from.clone()), &mut |key, _| {
+    space.scan(&platform_key(index, &not_before.0), &keyspace::end_of_prefix(all), &mut |key, _| {
         let (time, what) = read(&key[head..]);
         if Time(time) > now || due.len() == EXPIRED_PER_ENTRY_MAX {
             next = Time(time);

@@ -7,23 +7,27 @@ use onebox_service::Time;
 /// A session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SessionRow {
-    /// No answer below this is kept.
+    /// No request below this is answered again.
     pub(crate) acknowledged_below: u64,
+    /// Every row of answers is at or above this; what was removed below need not be walked over. Never above
+    /// `acknowledged_below`, because a row may still come at any sequence from there on.
+    pub(crate) answers_from: u64,
     /// When it expires.
     pub(crate) expires: Time,
 }
 
 impl SessionRow {
-    pub(crate) fn encode(&self) -> [u8; 16] {
-        let mut out = [0; 16];
+    pub(crate) fn encode(&self) -> [u8; 24] {
+        let mut out = [0; 24];
         out[..8].copy_from_slice(&self.acknowledged_below.to_le_bytes());
-        out[8..].copy_from_slice(&self.expires.0.to_le_bytes());
+        out[8..16].copy_from_slice(&self.answers_from.to_le_bytes());
+        out[16..].copy_from_slice(&self.expires.0.to_le_bytes());
         out
     }
 
     pub(crate) fn decode(value: &[u8]) -> SessionRow {
         let mut rest = value;
-        SessionRow { acknowledged_below: take_u64(&mut rest), expires: Time(take_u64(&mut rest)) }
+        SessionRow { acknowledged_below: take_u64(&mut rest), answers_from: take_u64(&mut rest), expires: Time(take_u64(&mut rest)) }
     }
 }
 
@@ -70,10 +74,9 @@ impl AnswerRow {
 
     /// The answer to `sequence`, if it is in the row.
     pub(crate) fn find(row: &[u8], sequence: u64) -> Option<AnswerRow> {
-        each(row).find(|(number, _, _)| *number == sequence).map(|(_, method, answer)| AnswerRow {
-            method: String::from_utf8_lossy(method).into_owned(),
-            answer: answer.to_vec(),
-        })
+        each(row)
+            .find(|(number, _, _)| *number == sequence)
+            .map(|(_, method, answer)| AnswerRow { method: String::from_utf8_lossy(method).into_owned(), answer: answer.to_vec() })
     }
 
     /// The highest sequence in a row; 0 for an empty one.

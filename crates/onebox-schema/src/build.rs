@@ -48,7 +48,9 @@ fn outdated(lock_path: &Path, there: bool, ci: bool) -> Result<String, SchemaErr
     match (ci, there) {
         (false, false) => Ok(format!("{file} was written; commit it: it keeps old events and rows readable")),
         (false, true) => Ok(format!("{file} was brought up to date with the schema; commit it with the change")),
-        (true, false) => Err(SchemaError { file, line: 0, message: "there is no lock; build once without CI set and commit it".to_owned() }),
+        (true, false) => {
+            Err(SchemaError { file, line: 0, message: "there is no lock; build once without CI set and commit it".to_owned() })
+        }
         (true, true) => {
             let message = "the lock is older than the schema; build once without CI set and commit it with the change".to_owned();
             Err(SchemaError { file, line: 0, message })
@@ -70,7 +72,11 @@ fn read_lock(path: &Path) -> Result<Option<String>, SchemaError> {
 
 fn write_generated(compiled: &Compiled) -> Result<(), SchemaError> {
     let folder = env::var_os("OUT_DIR");
-    let folder = folder.ok_or_else(|| SchemaError { file: "build.rs".to_owned(), line: 0, message: "call this from a build script: OUT_DIR is not set".to_owned() })?;
+    let folder = folder.ok_or_else(|| SchemaError {
+        file: "build.rs".to_owned(),
+        line: 0,
+        message: "call this from a build script: OUT_DIR is not set".to_owned(),
+    })?;
     let folder = Path::new(&folder);
     write(&folder.join(format!("onebox.{}.rs", compiled.package)), compiled.rust.as_bytes())?;
     write(&folder.join(generate::descriptors_file(&compiled.package)), &compiled.descriptors)
@@ -101,6 +107,9 @@ mod tests {
         assert_eq!(said(false, false), "warning: schema.lock was written; commit it: it keeps old events and rows readable");
         assert_eq!(said(true, false), "warning: schema.lock was brought up to date with the schema; commit it with the change");
         assert_eq!(said(false, true), "schema.lock: there is no lock; build once without CI set and commit it");
-        assert_eq!(said(true, true), "schema.lock: the lock is older than the schema; build once without CI set and commit it with the change");
+        assert_eq!(
+            said(true, true),
+            "schema.lock: the lock is older than the schema; build once without CI set and commit it with the change"
+        );
     }
 }

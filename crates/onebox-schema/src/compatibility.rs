@@ -42,7 +42,11 @@ impl Comparison<'_> {
         match moved {
             Some(event) => event.message.wrong_option(
                 options::EVENT,
-                format!("event {old_name} had id {id} and now has {}; the log stores the id: write {id} again, and new kinds of facts as new events", event.id),
+                format!(
+                    "event {old_name} had id {id} and now has {}; the log stores the id: write {id} again, and new kinds of facts as new \
+                     events",
+                    event.id
+                ),
             ),
             None => self.model.service.parent_file().wrong(format!(
                 "event {old_name} (id {id}) is gone, but logs hold it; put it back with its `Apply`, and just record it no more"
@@ -55,7 +59,11 @@ impl Comparison<'_> {
         match moved {
             Some(table) => table.row.wrong_option(
                 options::TABLE,
-                format!("table `{}` had id {id} and now has {}; its rows are stored under {id}: write {id} again, or make a new message for a new table", old.name, table.id),
+                format!(
+                    "table `{}` had id {id} and now has {}; its rows are stored under {id}: write {id} again, or make a new message for a \
+                     new table",
+                    old.name, table.id
+                ),
             ),
             None => self.model.service.parent_file().wrong(format!(
                 "table `{}` (id {id}, rows {}) is gone, but rows of it are stored; put it back, and just write to it no more",
@@ -128,7 +136,9 @@ impl Comparison<'_> {
         if old.label != new.label && !(one(&old.label) && one(&new.label)) {
             return Err(self.field(message, number).wrong(format!(
                 "field `{}` of {message} was {} and now is {}; stored messages would be misread: {way_out}",
-                new.name, words(&old.label), words(&new.label)
+                new.name,
+                words(&old.label),
+                words(&new.label)
             )));
         }
         if old.new_id != new.new_id {

@@ -31,7 +31,7 @@ pub(crate) fn module(model: &Model, sources: &Sources) -> Result<String, SchemaE
     text.push_str(&messages::text(model));
     text.push_str(&tables::text(model));
     text.push_str(&service::text(model));
-    text.push_str("}\npub use schema::*;\n");
+    text.push_str("}\n#[allow(unused_imports)]\npub use schema::*;\n");
     Ok(text)
 }
 
@@ -53,7 +53,21 @@ fn head(package: &str) -> String {
 
 fn own_files(model: &Model, sources: &Sources) -> Vec<FileDescriptorProto> {
     let own = sources.pool.files().filter(|file| file.package_name() == model.package);
-    own.map(|file| file.file_descriptor_proto().clone()).collect()
+    own.map(|file| with_plain_comments(file.file_descriptor_proto().clone())).collect()
+}
+
+/// Comments become documentation of the Rust types. Code in them is not Rust, so nothing may look like a code block,
+/// which `cargo test` would run.
+fn with_plain_comments(mut file: FileDescriptorProto) -> FileDescriptorProto {
+    let locations = file.source_code_info.iter_mut().flat_map(|info| &mut info.location);
+    for location in locations {
+        for comment in [&mut location.leading_comments, &mut location.trailing_comments].into_iter().flatten() {
+            let plain = |line: &str| format!(" {}\n", line.trim_start().replace("```", "").replace("~~~", ""));
+            *comment = comment.lines().map(plain).collect();
+        }
+        location.leading_detached_comments.clear();
+    }
+    file
 }
 
 fn prost_text(model: &Model, files: &[FileDescriptorProto]) -> std::io::Result<String> {

@@ -67,7 +67,7 @@ impl std::error::Error for SchemaError {}
 /// The first mistake found.
 pub fn compile(proto: &Path, lock: Option<&str>) -> Result<Compiled, SchemaError> {
     let (folder, name) = source::split(proto)?;
-    compile_sources(source::from_folder(&folder)?, &name, lock)
+    compile_sources(source::from_folder(folder), &name, lock)
 }
 
 fn compile_sources(resolver: impl protox::file::FileResolver + 'static, name: &str, lock: Option<&str>) -> Result<Compiled, SchemaError> {

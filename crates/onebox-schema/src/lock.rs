@@ -203,14 +203,22 @@ impl Lock {
             if !versioned {
                 versioned = line == VERSION;
                 if !versioned {
-                    return Err(fail("this is not a lock that this onebox reads; restore the committed file, or build with the version that wrote it"));
+                    return Err(fail(
+                        "this is not a lock that this onebox reads; restore the committed file, or build with the version that wrote it",
+                    ));
                 }
                 continue;
             }
-            reader.line(line).ok_or_else(|| fail("this line is not understood; restore the committed file (the build writes it, people do not)"))?;
+            reader
+                .line(line)
+                .ok_or_else(|| fail("this line is not understood; restore the committed file (the build writes it, people do not)"))?;
         }
         if !versioned {
-            return Err(SchemaError { file: "schema.lock".to_owned(), line: 0, message: "the lock is empty; restore the committed file".to_owned() });
+            return Err(SchemaError {
+                file: "schema.lock".to_owned(),
+                line: 0,
+                message: "the lock is empty; restore the committed file".to_owned(),
+            });
         }
         Ok(reader.lock)
     }

@@ -207,4 +207,3 @@ pub(crate) fn type_text(package: &str, kind: &Kind) -> String {
         Kind::Bytes => "bytes".to_owned(),
     }
 }
-

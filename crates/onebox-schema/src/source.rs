@@ -24,13 +24,16 @@ pub(crate) fn split(proto: &Path) -> Result<(PathBuf, String), SchemaError> {
     let Some(name) = proto.file_name().and_then(|name| name.to_str()) else {
         return Err(SchemaError { file: proto.display().to_string(), line: 0, message: "not the path of a proto file".to_owned() });
     };
+    if !proto.is_file() {
+        return Err(SchemaError { file: proto.display().to_string(), line: 0, message: "there is no such file".to_owned() });
+    }
     let folder = proto.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     Ok((folder.to_owned(), name.to_owned()))
 }
 
 /// Finds imports beside the schema.
-pub(crate) fn from_folder(folder: &Path) -> Result<impl FileResolver + 'static, SchemaError> {
-    Ok(IncludeFileResolver::new(folder.to_owned()))
+pub(crate) fn from_folder(folder: PathBuf) -> impl FileResolver + 'static {
+    IncludeFileResolver::new(folder)
 }
 
 /// Compiles the file `name`.
@@ -81,7 +84,9 @@ fn located(error: &protox::Error, name: &str) -> SchemaError {
 
 /// For an option that cannot be read: what could stand in it. The compiler says only its type, in quotes.
 fn what_an_option_holds(words: &str) -> String {
-    let Some((name, _)) = words.strip_prefix("invalid value of type '").and_then(|rest| rest.split_once('\'')) else { return String::new() };
+    let Some((name, _)) = words.strip_prefix("invalid value of type '").and_then(|rest| rest.split_once('\'')) else {
+        return String::new();
+    };
     let mut compiler = compiler(EmbeddedFiles);
     let opened = EMBEDDED.iter().try_for_each(|(file, _)| compiler.open_file(file).map(|_| ()));
     opened.expect("the embedded protos compile");

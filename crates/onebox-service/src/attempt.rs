@@ -39,7 +39,9 @@ impl RequestId {
 }
 
 fn canonical(part: &str) -> bool {
-    !part.is_empty() && (part == "0" || !part.starts_with('0')) && part.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+    !part.is_empty()
+        && (part == "0" || !part.starts_with('0'))
+        && part.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
 }
 
 impl fmt::Display for RequestId {

@@ -100,7 +100,13 @@ pub fn execute(
 ///
 /// # Errors
 /// Why it could not be answered.
-pub fn query(service: &dyn Service, method: MethodId, request: &[u8], space: &dyn Keyspace, context: &Context) -> Result<Executed, Failure> {
+pub fn query(
+    service: &dyn Service,
+    method: MethodId,
+    request: &[u8],
+    space: &dyn Keyspace,
+    context: &Context,
+) -> Result<Executed, Failure> {
     guarded(|| {
         let reader = Reader::new(space, context);
         let response = service.query(method, &reader, request).map_err(Failure::Refused)?;
@@ -135,8 +141,14 @@ pub fn apply<'e>(
     })
 }
 
-const UNLIMITED: Budget =
-    Budget { rows_read_max: u32::MAX, rows_written_max: u32::MAX, scan_steps_max: u32::MAX, bytes_max: u32::MAX, events_max: u32::MAX, key_bytes_max: u32::MAX };
+const UNLIMITED: Budget = Budget {
+    rows_read_max: u32::MAX,
+    rows_written_max: u32::MAX,
+    scan_steps_max: u32::MAX,
+    bytes_max: u32::MAX,
+    events_max: u32::MAX,
+    key_bytes_max: u32::MAX,
+};
 
 fn naming(service: &dyn Service, event: EventId, failure: Failure) -> Failure {
     let name = service.schema().events.iter().find(|info| info.id == event).map_or("unknown", |info| info.name);

@@ -6,7 +6,6 @@
 use std::cell::RefCell;
 use std::panic::resume_unwind;
 
-
 use crate::budget::{Meter, Resource};
 use crate::execute::{Context, Recorded};
 use crate::keyspace::{self, Bytes, EachRow, PLATFORM_TABLE};

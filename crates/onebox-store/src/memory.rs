@@ -13,21 +13,13 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use onebox_service::{Fault, FaultKind};
 
-use crate::disk::{Disk, DiskFile, OpenMode, SECTOR_BYTES};
+use crate::disk::{Disk, DiskFile, OpenMode};
 
-const SECTOR: usize = SECTOR_BYTES as usize;
-static ZERO_SECTOR: [u8; SECTOR] = [0; SECTOR];
+mod crash;
+mod image;
 
-/// What a power loss leaves of the changes that were not synced.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CrashKind {
-    /// None of them.
-    DropAll,
-    /// All of them.
-    KeepAll,
-    /// For each sector and name, drawn from the seed: kept, lost, reordered, torn or garbled.
-    Random,
-}
+pub use crash::CrashKind;
+use image::{Image, Sector, pieces};
 
 /// A disk in memory. Clones share it.
 #[derive(Clone)]
@@ -99,7 +91,7 @@ impl MemoryDisk {
     /// The disk as it is found after a power loss now. The same seed and kind give the same image.
     #[must_use]
     pub fn crash_image(&self, seed: u64, kind: CrashKind) -> MemoryDisk {
-        let image = self.world().crash(Chance(seed), kind);
+        let image = self.world().crash(seed, kind);
         MemoryDisk { world: Arc::new(Mutex::new(image)) }
     }
 
@@ -343,9 +335,6 @@ struct Change {
     doubtful: bool,
 }
 
-/// The bytes of a sector; none stands for zeros.
-type Sector = Option<Arc<[u8; SECTOR]>>;
-
 impl World {
     /// Fails where a fault was asked for, or where the power is gone.
     fn meet(&mut self, operation: &'static str, path: &str) -> Result<(), Fault> {
@@ -468,37 +457,6 @@ impl World {
         let named: BTreeSet<u64> = self.names.values().chain(self.durable_names.values()).copied().chain(linked).collect();
         self.files.retain(|number, file| named.contains(number) || Arc::strong_count(&file.handles) > 1);
     }
-
-    fn crash(&self, mut chance: Chance, kind: CrashKind) -> World {
-        // Some power losses keep nearly all, some nearly nothing.
-        let mood = Mood { kind, kept_percent: [0, 30, 60, 90, 100][chance.below(5) as usize] };
-        let mut names = self.durable_names.clone();
-        for change in &self.name_changes {
-            let (link, unlink) = mood.names_survive(change, &mut chance);
-            if link && let Some((path, number)) = &change.link {
-                names.insert(path.clone(), *number);
-            }
-            if unlink && let Some(path) = &change.unlink {
-                names.remove(path);
-            }
-        }
-        let mut image = World { folders: self.folders.clone(), capacity: self.capacity, ..World::default() };
-        let mut copies = BTreeMap::new();
-        for (path, number) in names {
-            let copy = *copies.entry(number).or_insert_with(|| {
-                let copy = image.new_file(&path);
-                let survived = self.files[&number].crash(&mut chance, mood);
-                let file = image.file(copy);
-                file.durable = survived.clone();
-                file.live = survived;
-                copy
-            });
-            image.used += image.files[&copy].live.len;
-            image.names.insert(path, copy);
-        }
-        image.durable_names = image.names.clone();
-        image
-    }
 }
 
 impl File {
@@ -522,190 +480,11 @@ impl File {
         }
         self.lengths.clear();
     }
-
-    fn crash(&self, chance: &mut Chance, mood: Mood) -> Image {
-        match mood.kind {
-            CrashKind::DropAll => return self.durable.clone(),
-            CrashKind::KeepAll => return self.live.clone(),
-            CrashKind::Random => {}
-        }
-        let mut image = self.durable.clone();
-        let mut changes: BTreeMap<usize, Vec<&Change>> = BTreeMap::new();
-        for change in &self.unsynced {
-            changes.entry(change.sector).or_default().push(change);
-        }
-        let longest = self.lengths.iter().copied().max().unwrap_or(0);
-        image.grow(longest);
-        for (sector, changes) in changes {
-            if sector < image.sectors.len() {
-                image.sectors[sector] = mood.sector_survives(&image.sectors[sector], &changes, chance);
-            }
-        }
-        let len = match chance.below(self.lengths.len() as u64 + 2) {
-            0 => self.durable.len,
-            drawn => self.lengths.get(drawn as usize - 1).or(self.lengths.last()).copied().unwrap_or(self.durable.len),
-        };
-        image.cut(len);
-        image
-    }
-}
-
-/// How one power loss treats what was not synced.
-#[derive(Clone, Copy)]
-struct Mood {
-    kind: CrashKind,
-    kept_percent: u64,
-}
-
-impl Mood {
-    /// Whether the link and the unlink of a change survive. A file that moves between folders may be found in both, but
-    /// not in neither, unless its old folder was synced before its new one.
-    fn names_survive(self, change: &NameChange, chance: &mut Chance) -> (bool, bool) {
-        match self.kind {
-            CrashKind::DropAll => return (false, false),
-            CrashKind::KeepAll => return (true, true),
-            CrashKind::Random => {}
-        }
-        let link = chance.below(100) < self.kept_percent;
-        match (&change.link, &change.unlink) {
-            (Some((to, _)), Some(from)) if folder_of(to) == folder_of(from) => (link, link),
-            (Some(_), Some(_)) => (link, link && chance.below(2) == 0),
-            (Some(_) | None, Some(_) | None) => (link, link),
-        }
-    }
-
-    fn sector_survives(self, before: &Sector, changes: &[&Change], chance: &mut Chance) -> Sector {
-        if chance.below(100) < self.kept_percent {
-            return changes.last().expect("a changed sector has changes").after.clone();
-        }
-        let mut bytes = before.as_ref().map_or(ZERO_SECTOR, |sector| **sector);
-        match chance.below(5) {
-            0 | 1 => return before.clone(),
-            2 => {
-                // Any subset of the writes, in any order.
-                for _ in 0..changes.len() {
-                    let change = changes[chance.below(changes.len() as u64) as usize];
-                    change.onto(&mut bytes, change.start, change.end);
-                }
-            }
-            3 => {
-                // Torn: a part of one write.
-                let change = changes[chance.below(changes.len() as u64) as usize];
-                let middle = change.start + chance.below((change.end - change.start) as u64) as usize;
-                let (start, end) = if chance.below(2) == 0 { (change.start, middle) } else { (middle, change.end) };
-                change.onto(&mut bytes, start, end);
-            }
-            _ => bytes.as_chunks_mut::<8>().0.iter_mut().for_each(|word| *word = chance.next().to_le_bytes()),
-        }
-        Some(Arc::new(bytes))
-    }
-}
-
-impl Change {
-    fn onto(&self, bytes: &mut [u8; SECTOR], start: usize, end: usize) {
-        let after = self.after.as_deref().unwrap_or(&ZERO_SECTOR);
-        bytes[start..end].copy_from_slice(&after[start..end]);
-    }
-}
-
-/// A file's bytes, in sectors; those of zeros take no room.
-#[derive(Clone, Default)]
-struct Image {
-    sectors: Vec<Sector>,
-    len: u64,
-}
-
-impl Image {
-    fn sector(&self, sector: usize) -> Sector {
-        self.sectors.get(sector).cloned().flatten()
-    }
-
-    fn read(&self, offset: u64, into: &mut [u8]) {
-        let mut done = 0;
-        for (sector, start, end) in pieces(offset, offset + into.len() as u64) {
-            let bytes = self.sectors[sector].as_deref().unwrap_or(&ZERO_SECTOR);
-            into[done..done + end - start].copy_from_slice(&bytes[start..end]);
-            done += end - start;
-        }
-    }
-
-    fn write(&mut self, offset: u64, bytes: &[u8]) {
-        self.grow(offset + bytes.len() as u64);
-        let mut done = 0;
-        for (sector, start, end) in pieces(offset, offset + bytes.len() as u64) {
-            let piece = &bytes[done..done + end - start];
-            done += end - start;
-            let held = &mut self.sectors[sector];
-            if piece == ZERO_SECTOR {
-                *held = None;
-                continue;
-            }
-            Arc::make_mut(held.get_or_insert_with(|| Arc::new(ZERO_SECTOR)))[start..end].copy_from_slice(piece);
-        }
-    }
-
-    fn change(&mut self, offset: u64, change: impl Fn(u8) -> u8) {
-        if offset < self.len {
-            let mut byte = [0];
-            self.read(offset, &mut byte);
-            self.write(offset, &[change(byte[0])]);
-        }
-    }
-
-    fn grow(&mut self, len: u64) {
-        if len > self.len {
-            self.sectors.resize(len.div_ceil(SECTOR_BYTES) as usize, None);
-            self.len = len;
-        }
-    }
-
-    fn cut(&mut self, len: u64) {
-        if len < self.len {
-            self.sectors.truncate(len.div_ceil(SECTOR_BYTES) as usize);
-            let kept = (len % SECTOR_BYTES) as usize;
-            if kept > 0
-                && let Some(Some(last)) = self.sectors.last_mut()
-            {
-                Arc::make_mut(last)[kept..].fill(0);
-            }
-            self.len = len;
-        }
-    }
-}
-
-/// The sectors of a byte range: number, and the range within each.
-fn pieces(from: u64, to: u64) -> impl Iterator<Item = (usize, usize, usize)> {
-    let first = (from / SECTOR_BYTES) as usize;
-    let last = to.div_ceil(SECTOR_BYTES) as usize;
-    (first..last).map(move |sector| {
-        let at = sector as u64 * SECTOR_BYTES;
-        let start = from.saturating_sub(at) as usize;
-        let end = (to - at).min(SECTOR_BYTES) as usize;
-        (sector, start, end)
-    })
 }
 
 fn folder_of(path: &str) -> &str {
     path.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 
-/// Splitmix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014).
-struct Chance(u64);
-
-impl Chance {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-}
-
 #[cfg(test)]
-#[path = "memory_tests.rs"]
 mod tests;

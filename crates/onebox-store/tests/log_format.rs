@@ -52,6 +52,7 @@ fn segment(number: u64) -> String {
 
 /// Run with ONEBOX_WRITE_GOLDEN=1 once, when a format version is new.
 #[test]
+#[expect(clippy::disallowed_methods, reason = "golden files are files of this repository")]
 fn the_golden_log_reads_back_and_is_written_the_same() {
     let (disk, model) = written();
     let golden_disk = MemoryDisk::new();

@@ -29,7 +29,13 @@ pub fn main(service: impl Service) -> ExitCode {
 fn command(name: &'static str) -> Command {
     let serve = Command::new("serve")
         .about("Runs the service on this machine: HTTP/1.1, HTTP/2 and gRPC on one port")
-        .arg(Arg::new("data").long("data").value_name("DIR").value_parser(value_parser!(PathBuf)).help("The data directory [default: ./data]"))
+        .arg(
+            Arg::new("data")
+                .long("data")
+                .value_name("DIR")
+                .value_parser(value_parser!(PathBuf))
+                .help("The data directory [default: ./data]"),
+        )
         .arg(Arg::new("listen").long("listen").value_name("ADDR").help("Address of the one port [default: 127.0.0.1:8080]"))
         .arg(
             Arg::new("settings")
@@ -46,6 +52,7 @@ fn command(name: &'static str) -> Command {
         .version(env!("CARGO_PKG_VERSION"))
         .subcommand_required(true)
         .arg_required_else_help(true)
+        .after_help(settings_help())
         .subcommand(serve)
 }
 

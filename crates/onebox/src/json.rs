@@ -8,6 +8,7 @@ use prost::Message;
 use serde::de::value::StrDeserializer;
 use serde::de::{Deserialize, DeserializeOwned};
 use serde::ser::Serialize;
+use serde_json::error::Category;
 
 /// Levels of nested objects and arrays in a request; checked before parsing, so that no parser recurses deeper.
 /// Requests of people have fewer than ten, and the binary decoder stops at 100.
@@ -56,7 +57,8 @@ where
 /// What is wrong.
 pub fn request_from_binary<M: Method>(body: &[u8]) -> Result<Vec<u8>, BadRequest> {
     let request = M::Request::decode(body);
-    let request = request.map_err(|error| BadRequest { problem: format!("the bytes are not a {} request: {error}", M::NAME), ..BadRequest::default() })?;
+    let request = request
+        .map_err(|error| BadRequest { problem: format!("the bytes are not a {} request: {error}", M::NAME), ..BadRequest::default() })?;
     Ok(request.encode_to_vec())
 }
 
@@ -111,14 +113,34 @@ fn bad_json(error: &serde_json::Error, path: String) -> BadRequest {
     let (line, column) = (error.line(), error.column());
     let words = error.to_string();
     let words = words.strip_suffix(&format!(" at line {line} column {column}")).unwrap_or(&words);
-    // The JSON code reads numbers, which may be in quotes, as 'one of two', and can only say that it was neither.
-    let problem = match words.starts_with("data did not match any variant of untagged enum") {
-        true => "expected a number that fits the field, plain or in quotes".to_owned(),
-        false => words.to_owned(),
+    let field = match error.classify() {
+        // Before a value is understood, the path says only where the parser stood.
+        Category::Syntax | Category::Eof | Category::Io => String::new(),
+        Category::Data if path == "." => String::new(),
+        Category::Data => path,
     };
-    let field = if path == "." { String::new() } else { path };
     let at = (line > 0).then_some((line, column.max(1)));
-    BadRequest { problem, field, at }
+    BadRequest { problem: plain_words(words), field, at }
+}
+
+/// The parsers' words where they speak of their own workings: numbers are read as 'plain or text', bytes as symbols.
+fn plain_words(words: &str) -> String {
+    const NUMBERS: [&str; 6] = [
+        "data did not match any variant of untagged enum",
+        "invalid digit found in string",
+        "invalid float literal",
+        "number too large to fit",
+        "number too small to fit",
+        "cannot parse ",
+    ];
+    const BYTES: [&str; 4] = ["Invalid symbol", "Invalid last symbol", "Invalid input length", "Invalid padding"];
+    let begins = |beginnings: &[&str]| beginnings.iter().any(|beginning| words.starts_with(beginning));
+    match () {
+        () if begins(&NUMBERS) => "expected a number that fits the field, plain or in quotes".to_owned(),
+        () if begins(&BYTES) => "expected bytes as base64".to_owned(),
+        // The JSON code of an enum says it twice.
+        () => words.replace("expected expected", "expected"),
+    }
 }
 
 fn bad_variable(name: &str, text: &str, error: &VariableError) -> BadRequest {
@@ -140,13 +162,17 @@ pub fn set_scalar<T: Scalar>(field: &mut T, text: &str) -> Result<(), VariableEr
     place(field, value)
 }
 
-/// Sets an enum's field from a name of the enum, or a number.
+/// Sets an enum's field from the name of a value, as `by_name` knows it, or from its number.
 ///
 /// # Errors
 /// What is wanted instead, or that it contradicts.
-pub fn set_enumeration(field: &mut i32, text: &str, number: fn(&str) -> Option<i32>) -> Result<(), VariableError> {
-    let value = number(text).or_else(|| text.parse().ok());
-    place(field, value.ok_or(VariableError::Wanted("a name of the enum, or a number"))?)
+pub fn set_enumeration<E>(field: &mut i32, text: &str, by_name: fn(&str) -> Option<E>) -> Result<(), VariableError>
+where
+    E: TryFrom<i32> + Into<i32>,
+{
+    let by_number = || E::try_from(text.parse().ok()?).ok();
+    let value = by_name(text).or_else(by_number).ok_or(VariableError::Wanted("the name or number of a value of the enum"))?;
+    place(field, value.into())
 }
 
 fn place<T: Default + PartialEq>(field: &mut T, value: T) -> Result<(), VariableError> {

@@ -105,7 +105,7 @@ fn setter(model: &Model, field: &FieldDescriptor) -> String {
     match field.kind() {
         Kind::Enum(enumeration) => {
             let path = names::rust_path(&model.package, enumeration.full_name());
-            format!("onebox_private::set_enumeration({place}, text, |name| {path}::from_str_name(name).map(i32::from))")
+            format!("onebox_private::set_enumeration({place}, text, {path}::from_str_name)")
         }
         _ => format!("onebox_private::set_scalar({place}, text)"),
     }

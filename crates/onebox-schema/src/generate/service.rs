@@ -58,7 +58,12 @@ fn service_text(model: &Model) -> String {
     }
     let mut refusals = String::new();
     for refusal in &model.refusals {
-        let _ = writeln!(refusals, "{:?} => onebox_private::refusal_to_json::<{}>(detail),", refusal.message.full_name(), refusal.message.name());
+        let _ = writeln!(
+            refusals,
+            "{:?} => onebox_private::refusal_to_json::<{}>(detail),",
+            refusal.message.full_name(),
+            refusal.message.name()
+        );
     }
     format!(
         "/// The service `{full}`.\n#[derive(Debug, Clone, Copy, Default)]\npub struct {service};\n\
@@ -91,13 +96,21 @@ fn service_text(model: &Model) -> String {
 
 fn schema_text(model: &Model) -> String {
     let methods: String = model.methods.iter().map(method_info).collect();
-    let events: String = model.events.iter().map(|event| {
-        format!("onebox_private::EventInfo {{ id: onebox_private::EventId({}), name: {:?} }},\n", event.id, event.message.name())
-    }).collect();
-    let refusals: String = model.refusals.iter().map(|refusal| {
-        let (name, code) = (refusal.message.full_name(), code_path(refusal.code));
-        format!("onebox_private::RefusalInfo {{ name: {name:?}, code: {code}, message: {:?} }},\n", refusal.sentence)
-    }).collect();
+    let events: String = model
+        .events
+        .iter()
+        .map(|event| {
+            format!("onebox_private::EventInfo {{ id: onebox_private::EventId({}), name: {:?} }},\n", event.id, event.message.name())
+        })
+        .collect();
+    let refusals: String = model
+        .refusals
+        .iter()
+        .map(|refusal| {
+            let (name, code) = (refusal.message.full_name(), code_path(refusal.code));
+            format!("onebox_private::RefusalInfo {{ name: {name:?}, code: {code}, message: {:?} }},\n", refusal.sentence)
+        })
+        .collect();
     let tables: String = model.tables.iter().map(table_info).collect();
     format!(
         "/// The description of this schema.\n\
@@ -112,9 +125,11 @@ fn schema_text(model: &Model) -> String {
 }
 
 fn method_info(method: &Method) -> String {
-    let routes: String = method.routes.iter().map(|route| {
-        format!("onebox_private::Route {{ verb: {}, path: {:?}, body: {} }},", verb_path(route.verb), route.path, route.body)
-    }).collect();
+    let routes: String = method
+        .routes
+        .iter()
+        .map(|route| format!("onebox_private::Route {{ verb: {}, path: {:?}, body: {} }},", verb_path(route.verb), route.path, route.body))
+        .collect();
     format!(
         "onebox_private::MethodInfo {{ name: {:?}, read_only: {}, routes: &[{routes}], request: {:?}, response: {:?} }},\n",
         method.descriptor.name(),
@@ -126,7 +141,12 @@ fn method_info(method: &Method) -> String {
 
 fn table_info(table: &Table) -> String {
     let index = |index: &Index| {
-        format!("onebox_private::IndexInfo {{ name: {:?}, fields: &[{}], unique: {} }},", index.name, field_infos(&index.fields), index.unique)
+        format!(
+            "onebox_private::IndexInfo {{ name: {:?}, fields: &[{}], unique: {} }},",
+            index.name,
+            field_infos(&index.fields),
+            index.unique
+        )
     };
     format!(
         "onebox_private::TableInfo {{ id: {}, name: {:?}, row: {:?}, key: &[{}], indexes: &[{}] }},\n",

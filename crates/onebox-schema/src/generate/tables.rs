@@ -61,8 +61,11 @@ struct Lookup<'m> {
 
 /// The declared lookups, then one for each proper prefix of the key and of the indexes, unless its name is taken.
 fn lookups<'m>(table: &'m Table) -> Vec<Lookup<'m>> {
-    let declared = |(position, index): (usize, &'m Index)| {
-        Lookup { name: index.name.clone(), index: position + 1, fields: &index.fields, unique: index.unique }
+    let declared = |(position, index): (usize, &'m Index)| Lookup {
+        name: index.name.clone(),
+        index: position + 1,
+        fields: &index.fields,
+        unique: index.unique,
     };
     let mut lookups: Vec<Lookup<'m>> = table.indexes.iter().enumerate().map(declared).collect();
     let keys = std::iter::once(&table.key).chain(table.indexes.iter().map(|index| &index.fields));

@@ -16,13 +16,21 @@ pub(crate) fn read(messages: &[MessageDescriptor]) -> Result<Vec<Event>, SchemaE
         if options.id == 0 {
             return Err(message.wrong_option(
                 options::EVENT,
-                format!("event {} has no id; give it a number from 1 that no event ever had: `(onebox.event) = {{ id: N }}`", message.name()),
+                format!(
+                    "event {} has no id; give it a number from 1 that no event ever had: `(onebox.event) = {{ id: N }}`",
+                    message.name()
+                ),
             ));
         }
         if let Some(other) = events.iter().find(|event| event.id == options.id) {
             return Err(message.wrong_option(
                 options::EVENT,
-                format!("event {} has id {}, which {} already has; take a number that no event ever had", message.name(), options.id, other.message.name()),
+                format!(
+                    "event {} has id {}, which {} already has; take a number that no event ever had",
+                    message.name(),
+                    options.id,
+                    other.message.name()
+                ),
             ));
         }
         events.push(Event { id: options.id, message: message.clone() });
@@ -43,7 +51,9 @@ fn check_new_ids(message: &MessageDescriptor) -> Result<(), SchemaError> {
         }
         let plain = !field.is_map() && !is_optional(&field) && super::messages::is_singular(&field) || field.is_list();
         if field.kind() != Kind::Uint64 || !plain {
-            return Err(field.wrong(format!("field `{name}` is marked new_id; ids are `uint64` or `repeated uint64`, without optional or oneof")));
+            return Err(
+                field.wrong(format!("field `{name}` is marked new_id; ids are `uint64` or `repeated uint64`, without optional or oneof"))
+            );
         }
     }
     Ok(())

@@ -82,14 +82,21 @@ fn is_upper_camel(name: &str) -> bool {
 
 /// Refuses names that Rust would change, and two things of one name.
 pub(crate) fn check(model: &Model, files: &[FileDescriptor]) -> Result<(), SchemaError> {
-    let enums = || files.iter().flat_map(FileDescriptor::enums).chain(model.messages.iter().flat_map(|message| message.child_enums().collect::<Vec<_>>()));
+    let enums = || {
+        files
+            .iter()
+            .flat_map(FileDescriptor::enums)
+            .chain(model.messages.iter().flat_map(|message| message.child_enums().collect::<Vec<_>>()))
+    };
     let camel = "write it UpperCamelCase, with only the first letter of each word a capital, for example `GpuRack`";
     for message in &model.messages {
         if !is_upper_camel(message.name()) {
             return Err(message.wrong(format!("message `{}`: {camel}", message.name())));
         }
         if MODULES_TAKEN.contains(&snake(message.name()).as_str()) || TAKEN.contains(&message.name()) {
-            return Err(message.wrong(format!("a message cannot be called {}, which generated code needs; choose another name", message.name())));
+            return Err(
+                message.wrong(format!("a message cannot be called {}, which generated code needs; choose another name", message.name()))
+            );
         }
     }
     for enumeration in enums() {

@@ -21,7 +21,9 @@ fn checked(message: &MessageDescriptor, code: i32, sentence: String) -> Result<R
         return Err(wrong(format!("there is no code {code}; take a name of onebox.Code")));
     }
     if sentence.trim().is_empty() {
-        return Err(wrong("it has no message; add the sentence that a caller reads, for example `message: \"only {free} left\"`".to_owned()));
+        return Err(wrong(
+            "it has no message; add the sentence that a caller reads, for example `message: \"only {free} left\"`".to_owned(),
+        ));
     }
     let pieces = pieces(&sentence).map_err(wrong)?;
     for piece in &pieces {

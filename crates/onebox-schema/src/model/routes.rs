@@ -29,7 +29,13 @@ pub(crate) fn read(method: &MethodDescriptor, read_only: bool) -> Result<Vec<Rou
 }
 
 fn read_rule(method: &MethodDescriptor, rule: &HttpRule, read_only: bool) -> Result<Route, String> {
-    let patterns = [(Verb::Get, &rule.get), (Verb::Post, &rule.post), (Verb::Put, &rule.put), (Verb::Patch, &rule.patch), (Verb::Delete, &rule.delete)];
+    let patterns = [
+        (Verb::Get, &rule.get),
+        (Verb::Post, &rule.post),
+        (Verb::Put, &rule.put),
+        (Verb::Patch, &rule.patch),
+        (Verb::Delete, &rule.delete),
+    ];
     let mut given = patterns.into_iter().filter_map(|(verb, path)| Some((verb, path.as_ref()?)));
     let Some((verb, path)) = given.next() else {
         return Err("it names no path; write one of get, post, put, patch, delete, for example `get: \"/v1/locations\"`".to_owned());
@@ -45,13 +51,18 @@ fn read_rule(method: &MethodDescriptor, rule: &HttpRule, read_only: bool) -> Res
     match (verb, body) {
         (Verb::Get, true) => return Err("a get has no body; leave `body` out, and the fields come as query parameters".to_owned()),
         (Verb::Get, false) if !read_only => {
-            return Err("a get must change nothing; mark the method `option (onebox.method) = { read_only: true };`, or use post".to_owned());
+            return Err(
+                "a get must change nothing; mark the method `option (onebox.method) = { read_only: true };`, or use post".to_owned()
+            );
         }
         (Verb::Get | Verb::Post | Verb::Put | Verb::Patch | Verb::Delete, _) => {}
     }
     check_path(method, path)?;
     if !body && reaches_secret(&method.input()) {
-        return Err(format!("{} has a secret, which must not stand in a URL, where others read it; use post with `body: \"*\"`", method.input().name()));
+        return Err(format!(
+            "{} has a secret, which must not stand in a URL, where others read it; use post with `body: \"*\"`",
+            method.input().name()
+        ));
     }
     Ok(Route { verb, path: path.clone(), body })
 }
@@ -96,7 +107,9 @@ fn check_literal(path: &str, literal: &str) -> Result<(), String> {
         return Err(format!("the path `{path}` has an empty part; remove the extra `/` or `:`"));
     }
     if !literal.bytes().all(plain) || literal.bytes().all(|byte| byte == b'.') {
-        return Err(format!("the path `{path}` has the part `{literal}`; a part is letters, digits, `-`, `_`, `.`, `~`, or one {{variable}}"));
+        return Err(format!(
+            "the path `{path}` has the part `{literal}`; a part is letters, digits, `-`, `_`, `.`, `~`, or one {{variable}}"
+        ));
     }
     Ok(())
 }
@@ -104,7 +117,10 @@ fn check_literal(path: &str, literal: &str) -> Result<(), String> {
 fn check_variable(method: &MethodDescriptor, path: &str, name: &str) -> Result<(), String> {
     let request = method.input();
     if name.contains(['=', '*', '.']) {
-        return Err(format!("the path `{path}` has the variable {{{name}}}; a variable is the plain name of a field of {}", request.name()));
+        return Err(format!(
+            "the path `{path}` has the variable {{{name}}}; a variable is the plain name of a field of {}",
+            request.name()
+        ));
     }
     let Some(field) = request.fields().find(|field| field.name() == name) else {
         return Err(format!("the path `{path}` has the variable {{{name}}}, but {} has no field `{name}`", request.name()));

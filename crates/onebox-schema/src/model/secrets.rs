@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
 
-use super::messages::{field_of_map, is_optional};
 use super::Model;
+use super::messages::{field_of_map, is_optional};
 use crate::SchemaError;
 use crate::options;
 use crate::place::Place;
@@ -23,7 +23,9 @@ pub(crate) fn check(model: &Model) -> Result<(), SchemaError> {
             let chosen = field.containing_oneof().is_some() && !is_optional(&field);
             let secret = options::field(&field).secret || inner(&field).is_some_and(|inner| reaches_secret(&inner));
             if chosen && secret {
-                return Err(field.wrong(format!("field `{}` is or holds a secret and stands in a oneof; move it out of the oneof", field.name())));
+                return Err(
+                    field.wrong(format!("field `{}` is or holds a secret and stands in a oneof; move it out of the oneof", field.name()))
+                );
             }
         }
     }

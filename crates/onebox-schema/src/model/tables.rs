@@ -20,9 +20,8 @@ pub(crate) fn read(messages: &[MessageDescriptor]) -> Result<Vec<Table>, SchemaE
     let mut tables: Vec<Table> = Vec::new();
     for message in messages {
         let Some(options) = options::table(message) else { continue };
-        let table = read_one(message, options).map_err(|words| {
-            message.wrong_option(options::TABLE, format!("table of {}: {words}", message.name()))
-        })?;
+        let table = read_one(message, options)
+            .map_err(|words| message.wrong_option(options::TABLE, format!("table of {}: {words}", message.name())))?;
         for other in &tables {
             let wrong = |words: String| message.wrong_option(options::TABLE, format!("table of {}: {words}; take another", message.name()));
             if other.id == table.id {

@@ -57,7 +57,8 @@ fn the_text_of_a_lock() {
           0 COLOUR_NONE
           1 COLOUR_RED
         method Ask
-    "#]].assert_eq(&compile_text(&before(), None).unwrap().lock);
+    "#]]
+    .assert_eq(&compile_text(&before(), None).unwrap().lock);
 }
 
 #[test]
@@ -95,66 +96,258 @@ fn a_single_field_may_become_optional() {
 
 #[test]
 fn a_number_keeps_its_type() {
-    check("string name = 2;", "uint64 name = 2;", expect!["shop.proto:3: number 2 of Done was `name` of type string and now is `name` of type uint64; stored messages would be misread: write it as it was, or make a new field with a new number and put `reserved 2;` in its place"]);
-    check("string name = 2;", "repeated string name = 2;", expect!["shop.proto:3: field `name` of Done was single and now is repeated; stored messages would be misread: write it as it was, or make a new field with a new number and put `reserved 2;` in its place"]);
-    check("string name = 2;", "oneof x { string name = 2; }", expect!["shop.proto:3: field `name` of Done was single and now is in oneof `x`; stored messages would be misread: write it as it was, or make a new field with a new number and put `reserved 2;` in its place"]);
-    check("Inner inner = 3;", "Row inner = 3;", expect!["shop.proto:4: number 3 of Done was `inner` of type Inner and now is `inner` of type Row; stored messages would be misread: write it as it was, or make a new field with a new number and put `reserved 3;` in its place"]);
-    check("sint64 count = 1;", "int64 count = 1;", expect!["shop.proto:6: number 1 of Inner was `count` of type sint64 and now is `count` of type int64; stored messages would be misread: write it as it was, or make a new field with a new number and put `reserved 1;` in its place"]);
-    check("map<string, Inner> more", "map<string, string> more", expect!["shop.proto:5: number 4 of Done was `more` of type map<string,Inner> and now is `more` of type map<string,string>; stored messages would be misread: write it as it was, or make a new field with a new number and put `reserved 4;` in its place"]);
-    check("map<string, Inner> more", "map<uint64, Inner> more", expect!["shop.proto:5: number 4 of Done was `more` of type map<string,Inner> and now is `more` of type map<uint64,Inner>; stored messages would be misread: write it as it was, or make a new field with a new number and put `reserved 4;` in its place"]);
-    check("Colour colour = 5;", "int32 colour = 5;", expect!["shop.proto:5: number 5 of Done was `colour` of type Colour and now is `colour` of type int32; stored messages would be misread: write it as it was, or make a new field with a new number and put `reserved 5;` in its place"]);
-    check("string c = 3;", "bytes c = 3;", expect!["shop.proto:9: number 3 of Row was `c` of type string and now is `c` of type bytes; stored messages would be misread: write it as it was, or make a new field with a new number and put `reserved 3;` in its place"]);
+    check(
+        "string name = 2;",
+        "uint64 name = 2;",
+        expect![
+            "shop.proto:3: number 2 of Done was `name` of type string and now is `name` of type uint64; stored messages would be misread: write it as it was, or make a new field with a new number and put `reserved 2;` in its place"
+        ],
+    );
+    check(
+        "string name = 2;",
+        "repeated string name = 2;",
+        expect![
+            "shop.proto:3: field `name` of Done was single and now is repeated; stored messages would be misread: write it as it was, or make a new field with a new number and put `reserved 2;` in its place"
+        ],
+    );
+    check(
+        "string name = 2;",
+        "oneof x { string name = 2; }",
+        expect![
+            "shop.proto:3: field `name` of Done was single and now is in oneof `x`; stored messages would be misread: write it as it was, or make a new field with a new number and put `reserved 2;` in its place"
+        ],
+    );
+    check(
+        "Inner inner = 3;",
+        "Row inner = 3;",
+        expect![
+            "shop.proto:4: number 3 of Done was `inner` of type Inner and now is `inner` of type Row; stored messages would be misread: write it as it was, or make a new field with a new number and put `reserved 3;` in its place"
+        ],
+    );
+    check(
+        "sint64 count = 1;",
+        "int64 count = 1;",
+        expect![
+            "shop.proto:6: number 1 of Inner was `count` of type sint64 and now is `count` of type int64; stored messages would be misread: write it as it was, or make a new field with a new number and put `reserved 1;` in its place"
+        ],
+    );
+    check(
+        "map<string, Inner> more",
+        "map<string, string> more",
+        expect![
+            "shop.proto:5: number 4 of Done was `more` of type map<string,Inner> and now is `more` of type map<string,string>; stored messages would be misread: write it as it was, or make a new field with a new number and put `reserved 4;` in its place"
+        ],
+    );
+    check(
+        "map<string, Inner> more",
+        "map<uint64, Inner> more",
+        expect![
+            "shop.proto:5: number 4 of Done was `more` of type map<string,Inner> and now is `more` of type map<uint64,Inner>; stored messages would be misread: write it as it was, or make a new field with a new number and put `reserved 4;` in its place"
+        ],
+    );
+    check(
+        "Colour colour = 5;",
+        "int32 colour = 5;",
+        expect![
+            "shop.proto:5: number 5 of Done was `colour` of type Colour and now is `colour` of type int32; stored messages would be misread: write it as it was, or make a new field with a new number and put `reserved 5;` in its place"
+        ],
+    );
+    check(
+        "string c = 3;",
+        "bytes c = 3;",
+        expect![
+            "shop.proto:9: number 3 of Row was `c` of type string and now is `c` of type bytes; stored messages would be misread: write it as it was, or make a new field with a new number and put `reserved 3;` in its place"
+        ],
+    );
 }
 
 #[test]
 fn a_field_goes_only_with_its_number_reserved() {
-    check("string name = 2;", "", expect!["shop.proto:1: field `name` = 2 of Done is gone, but stored messages hold it; put it back, or write `reserved 2;` in its place"]);
-    check("string name = 2;", "string name = 9;", expect!["shop.proto:3: field `name` of Done had number 2 and now has 9; stored messages hold it under 2: write 2 again, or keep 9 and put `reserved 2;` beside it"]);
+    check(
+        "string name = 2;",
+        "",
+        expect![
+            "shop.proto:1: field `name` = 2 of Done is gone, but stored messages hold it; put it back, or write `reserved 2;` in its place"
+        ],
+    );
+    check(
+        "string name = 2;",
+        "string name = 9;",
+        expect![
+            "shop.proto:3: field `name` of Done had number 2 and now has 9; stored messages hold it under 2: write 2 again, or keep 9 and put `reserved 2;` beside it"
+        ],
+    );
     check("string name = 2;", "reserved 2;", expect!["new lock"]);
-    check("sint64 count = 1;", "", expect!["shop.proto:6: field `count` = 1 of Inner is gone, but stored messages hold it; put it back, or write `reserved 1;` in its place"]);
-    check("COLOUR_RED = 1;", "", expect!["shop.proto:7: value COLOUR_RED = 1 of enum Colour is gone, but stored messages hold it; put it back, or write `reserved 1;`"]);
+    check(
+        "sint64 count = 1;",
+        "",
+        expect![
+            "shop.proto:6: field `count` = 1 of Inner is gone, but stored messages hold it; put it back, or write `reserved 1;` in its place"
+        ],
+    );
+    check(
+        "COLOUR_RED = 1;",
+        "",
+        expect![
+            "shop.proto:7: value COLOUR_RED = 1 of enum Colour is gone, but stored messages hold it; put it back, or write `reserved 1;`"
+        ],
+    );
     check("COLOUR_RED = 1;", "reserved 1;", expect!["new lock"]);
 }
 
 #[test]
 fn a_reserved_number_stays_reserved() {
     let before = before().replace("string name = 2;", "reserved 2, 20 to 22;").replace("COLOUR_RED = 1;", "reserved 1;");
-    check_twice(&before, "reserved 2, 20 to 22;", "uint64 fresh = 2; reserved 20 to 22;", expect!["shop.proto:3: field `fresh` of Done takes number 2, which was reserved: stored messages may hold something else under it; take a new number and put `reserved 2;` back"]);
-    check_twice(&before, "reserved 2, 20 to 22;", "reserved 20 to 22;", expect!["shop.proto:1: Done no longer reserves number 2: stored messages may hold something else under it; put `reserved 2;` back"]);
+    check_twice(
+        &before,
+        "reserved 2, 20 to 22;",
+        "uint64 fresh = 2; reserved 20 to 22;",
+        expect![
+            "shop.proto:3: field `fresh` of Done takes number 2, which was reserved: stored messages may hold something else under it; take a new number and put `reserved 2;` back"
+        ],
+    );
+    check_twice(
+        &before,
+        "reserved 2, 20 to 22;",
+        "reserved 20 to 22;",
+        expect!["shop.proto:1: Done no longer reserves number 2: stored messages may hold something else under it; put `reserved 2;` back"],
+    );
     check_twice(&before, "reserved 2, 20 to 22;", "reserved 2, 20 to 30;", expect!["new lock"]);
-    check_twice(&before, "reserved 1;", "COLOUR_BLUE = 1;", expect!["shop.proto:7: value COLOUR_BLUE of enum Colour takes number 1, which was reserved; take a new number and put `reserved 1;` back"]);
-    check_twice(&before, "reserved 1;", "", expect!["shop.proto:7: enum Colour no longer reserves number 1: stored messages may mean something else by it; put `reserved 1;` back"]);
+    check_twice(
+        &before,
+        "reserved 1;",
+        "COLOUR_BLUE = 1;",
+        expect![
+            "shop.proto:7: value COLOUR_BLUE of enum Colour takes number 1, which was reserved; take a new number and put `reserved 1;` back"
+        ],
+    );
+    check_twice(
+        &before,
+        "reserved 1;",
+        "",
+        expect![
+            "shop.proto:7: enum Colour no longer reserves number 1: stored messages may mean something else by it; put `reserved 1;` back"
+        ],
+    );
     check_twice(&before, "reserved 1;", "reserved 1 to max;", expect!["new lock"]);
     let wide = before.replace("reserved 1;", "reserved 1 to max;").replace("20 to 22", "20 to max");
-    check_twice(&wide, "20 to max", "20 to 99, 101 to max", expect!["shop.proto:1: Done no longer reserves number 100: stored messages may hold something else under it; put `reserved 100;` back"]);
+    check_twice(
+        &wide,
+        "20 to max",
+        "20 to 99, 101 to max",
+        expect![
+            "shop.proto:1: Done no longer reserves number 100: stored messages may hold something else under it; put `reserved 100;` back"
+        ],
+    );
     check_twice(&wide, "20 to max", "20 to 99, 100 to max", expect!["new lock"]);
 }
 
 #[test]
 fn events_and_tables_stay() {
-    check("id: 7", "id: 8", expect!["shop.proto:1: event Done had id 7 and now has 8; the log stores the id: write 7 again, and new kinds of facts as new events"]);
-    check("option (onebox.event) = { id: 7 };\n uint64 id = 1 [(onebox.field).new_id = true];", "uint64 id = 1;", expect!["shop.proto:1: event Done (id 7) is gone, but logs hold it; put it back with its `Apply`, and just record it no more"]);
-    check(EVENT, "", expect!["shop.proto:1: event Done (id 7) is gone, but logs hold it; put it back with its `Apply`, and just record it no more"]);
-    check("id: 3", "id: 4", expect!["shop.proto:8: table `rows` had id 3 and now has 4; its rows are stored under 3: write 3 again, or make a new message for a new table"]);
-    check(TABLE, "", expect!["shop.proto:1: table `rows` (id 3, rows Row) is gone, but rows of it are stored; put it back, and just write to it no more"]);
+    check(
+        "id: 7",
+        "id: 8",
+        expect![
+            "shop.proto:1: event Done had id 7 and now has 8; the log stores the id: write 7 again, and new kinds of facts as new events"
+        ],
+    );
+    check(
+        "option (onebox.event) = { id: 7 };\n uint64 id = 1 [(onebox.field).new_id = true];",
+        "uint64 id = 1;",
+        expect!["shop.proto:1: event Done (id 7) is gone, but logs hold it; put it back with its `Apply`, and just record it no more"],
+    );
+    check(
+        EVENT,
+        "",
+        expect!["shop.proto:1: event Done (id 7) is gone, but logs hold it; put it back with its `Apply`, and just record it no more"],
+    );
+    check(
+        "id: 3",
+        "id: 4",
+        expect![
+            "shop.proto:8: table `rows` had id 3 and now has 4; its rows are stored under 3: write 3 again, or make a new message for a new table"
+        ],
+    );
+    check(
+        TABLE,
+        "",
+        expect![
+            "shop.proto:1: table `rows` (id 3, rows Row) is gone, but rows of it are stored; put it back, and just write to it no more"
+        ],
+    );
 }
 
 #[test]
 fn ids_are_counted_as_before() {
-    check(" [(onebox.field).new_id = true]", "", expect!["shop.proto:2: field `id` of Done was marked new_id and now is not; replaying stored events would count ids differently: leave it as it was, and make a new event"]);
+    check(
+        " [(onebox.field).new_id = true]",
+        "",
+        expect![
+            "shop.proto:2: field `id` of Done was marked new_id and now is not; replaying stored events would count ids differently: leave it as it was, and make a new event"
+        ],
+    );
     let before = before().replace(" [(onebox.field).new_id = true]", "");
-    check_twice(&before, "uint64 id = 1;", "uint64 id = 1 [(onebox.field).new_id = true];", expect!["shop.proto:2: field `id` of Done was not marked new_id and now is; replaying stored events would count ids differently: leave it as it was, and make a new event"]);
+    check_twice(
+        &before,
+        "uint64 id = 1;",
+        "uint64 id = 1 [(onebox.field).new_id = true];",
+        expect![
+            "shop.proto:2: field `id` of Done was not marked new_id and now is; replaying stored events would count ids differently: leave it as it was, and make a new event"
+        ],
+    );
 }
 
 #[test]
 fn keys_and_indexes_stay() {
-    check("key: [\"a\", \"b\"]", "key: [\"b\", \"a\"]", expect!["shop.proto:8: the key of table `rows` was [a, b] and now is [b, a]; stored rows stand under the old one: write it as it was, or make a new table with a new id"]);
-    check("key: [\"a\", \"b\"]", "key: [\"a\"]", expect!["shop.proto:8: the key of table `rows` was [a, b] and now is [a]; stored rows stand under the old one: write it as it was, or make a new table with a new id"]);
-    check("fields: \"c\" unique: true", "fields: \"c\"", expect!["shop.proto:8: index 1 of table `rows` was unique [c] and is not so any more; its stored entries stand under its position and fields: write it as it was, in its place, or make a new table with a new id"]);
-    check("fields: [\"c\", \"b\"]", "fields: [\"b\", \"c\"]", expect!["shop.proto:8: index 2 of table `rows` was [c, b] and is not so any more; its stored entries stand under its position and fields: write it as it was, in its place, or make a new table with a new id"]);
-    check("index: { fields: \"c\" unique: true }", "", expect!["shop.proto:8: index 1 of table `rows` was unique [c] and is not so any more; its stored entries stand under its position and fields: write it as it was, in its place, or make a new table with a new id"]);
-    check("index: { fields: [\"c\", \"b\"] }", "", expect!["shop.proto:8: index 2 of table `rows` was [c, b] and is not so any more; its stored entries stand under its position and fields: write it as it was, in its place, or make a new table with a new id"]);
-    check("index: { fields: [\"c\", \"b\"] }", "index: { fields: [\"c\", \"b\"] } index: { fields: \"b\" }", expect!["shop.proto:8: index [b] was added to table `rows`, whose stored rows have no entries in it and would not be found; make a new table with a new id that has the index"]);
+    check(
+        "key: [\"a\", \"b\"]",
+        "key: [\"b\", \"a\"]",
+        expect![
+            "shop.proto:8: the key of table `rows` was [a, b] and now is [b, a]; stored rows stand under the old one: write it as it was, or make a new table with a new id"
+        ],
+    );
+    check(
+        "key: [\"a\", \"b\"]",
+        "key: [\"a\"]",
+        expect![
+            "shop.proto:8: the key of table `rows` was [a, b] and now is [a]; stored rows stand under the old one: write it as it was, or make a new table with a new id"
+        ],
+    );
+    check(
+        "fields: \"c\" unique: true",
+        "fields: \"c\"",
+        expect![
+            "shop.proto:8: index 1 of table `rows` was unique [c] and is not so any more; its stored entries stand under its position and fields: write it as it was, in its place, or make a new table with a new id"
+        ],
+    );
+    check(
+        "fields: [\"c\", \"b\"]",
+        "fields: [\"b\", \"c\"]",
+        expect![
+            "shop.proto:8: index 2 of table `rows` was [c, b] and is not so any more; its stored entries stand under its position and fields: write it as it was, in its place, or make a new table with a new id"
+        ],
+    );
+    check(
+        "index: { fields: \"c\" unique: true }",
+        "",
+        expect![
+            "shop.proto:8: index 1 of table `rows` was unique [c] and is not so any more; its stored entries stand under its position and fields: write it as it was, in its place, or make a new table with a new id"
+        ],
+    );
+    check(
+        "index: { fields: [\"c\", \"b\"] }",
+        "",
+        expect![
+            "shop.proto:8: index 2 of table `rows` was [c, b] and is not so any more; its stored entries stand under its position and fields: write it as it was, in its place, or make a new table with a new id"
+        ],
+    );
+    check(
+        "index: { fields: [\"c\", \"b\"] }",
+        "index: { fields: [\"c\", \"b\"] } index: { fields: \"b\" }",
+        expect![
+            "shop.proto:8: index [b] was added to table `rows`, whose stored rows have no entries in it and would not be found; make a new table with a new id that has the index"
+        ],
+    );
     check("fields: [\"c\", \"b\"]", "fields: [\"c\", \"b\"] name: \"by_anything\"", expect!["same lock"]);
 }
 
@@ -163,8 +356,14 @@ fn a_lock_that_was_edited_is_refused() {
     let lock = compile_text(&before(), None).unwrap().lock;
     let refused = |lock: &str| compile_text(&before(), Some(lock)).unwrap_err().to_string();
     expect!["schema.lock: the lock is empty; restore the committed file"].assert_eq(&refused(""));
-    expect!["schema.lock:1: this is not a lock that this onebox reads; restore the committed file, or build with the version that wrote it"].assert_eq(&refused("version 9\n"));
-    expect!["schema.lock:3: this line is not understood; restore the committed file (the build writes it, people do not)"].assert_eq(&refused(&lock.replace("event 7 Done", "event seven Done")));
-    expect!["schema.lock:14: this line is not understood; restore the committed file (the build writes it, people do not)"].assert_eq(&refused(&lock.replace("message Inner\n", "")));
-    expect!["schema.lock:4: this line is not understood; restore the committed file (the build writes it, people do not)"].assert_eq(&refused(&lock.replace("event 7 Done", "event 7 Done\nevent 7 Done")));
+    expect![
+        "schema.lock:1: this is not a lock that this onebox reads; restore the committed file, or build with the version that wrote it"
+    ]
+    .assert_eq(&refused("version 9\n"));
+    expect!["schema.lock:3: this line is not understood; restore the committed file (the build writes it, people do not)"]
+        .assert_eq(&refused(&lock.replace("event 7 Done", "event seven Done")));
+    expect!["schema.lock:14: this line is not understood; restore the committed file (the build writes it, people do not)"]
+        .assert_eq(&refused(&lock.replace("message Inner\n", "")));
+    expect!["schema.lock:4: this line is not understood; restore the committed file (the build writes it, people do not)"]
+        .assert_eq(&refused(&lock.replace("event 7 Done", "event 7 Done\nevent 7 Done")));
 }
