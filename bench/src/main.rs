@@ -10,6 +10,7 @@ mod http;
 mod load;
 mod meter;
 mod quantiles;
+mod replay;
 mod server;
 mod warehouse;
 mod world;
@@ -18,7 +19,8 @@ mod world;
 const BENCHMARKS: &str = "\
 http      one node over HTTP/JSON and gRPC, fsync on (the default)
 disk      the raw rate of fdatasync
-executor  one partition in this process, its log on the memory disk";
+executor  one partition in this process, its log on the memory disk
+replay    a restart from a long log";
 
 fn main() -> ExitCode {
     let mut arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
             executor::run();
             ExitCode::SUCCESS
         }
+        "replay" => replay::run(&arguments),
         "serve" => server::serve(),
         "help" | "--help" | "-h" => {
             println!("{BENCHMARKS}\n\nEach takes --help.");

@@ -59,6 +59,18 @@ impl World for Todo {
     }
 }
 
+/// What a benchmark chooses.
+pub(crate) struct Options {
+    pub(crate) limits: Limits,
+    pub(crate) flush_bytes: usize,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { limits: Limits::default(), flush_bytes: FLUSH_BYTES }
+    }
+}
+
 /// A replica of the inventory on one thread.
 pub(crate) struct Inproc {
     replica: Replica,
@@ -68,21 +80,22 @@ pub(crate) struct Inproc {
     session: SessionId,
     sequence: u64,
     now: u64,
+    frame_bytes: u64,
 }
 
 impl Inproc {
     /// Opens what is on `disk` and replays it.
-    pub(crate) fn open(disk: Arc<dyn Disk>, limits: Limits) -> Inproc {
+    pub(crate) fn open(disk: Arc<dyn Disk>, Options { limits, flush_bytes }: Options) -> Inproc {
         let setup = Setup {
             limits,
             node: NodeId(7),
             seed: 7,
             segment_bytes: SEGMENT_BYTES,
             cache_bytes: 256 << 20,
-            flush_bytes_target: FLUSH_BYTES,
+            flush_bytes_target: flush_bytes,
         };
         let Opened { replica, writer, .. } = Replica::open(&disk, Arc::new(Inventory), setup).expect("the disk opens");
-        let mut inproc = Inproc { replica, writer, disk, todo: Todo::default(), session: SessionId(0), sequence: 0, now: 1 };
+        let mut inproc = Inproc { replica, writer, disk, todo: Todo::default(), session: SessionId(0), sequence: 0, now: 1, frame_bytes: 0 };
         while !inproc.replica.status().serves {
             inproc.turn(Vec::new());
         }
@@ -111,6 +124,11 @@ impl Inproc {
         self.sequence
     }
 
+    /// Bytes of log written so far.
+    pub(crate) fn frame_bytes(&self) -> u64 {
+        self.frame_bytes
+    }
+
     /// One turn, and what it left to be done.
     pub(crate) fn turn(&mut self, inputs: Vec<Input>) {
         self.now += 1_000;
@@ -121,6 +139,7 @@ impl Inproc {
             if spare_made {
                 self.writer.note_spare();
             }
+            self.frame_bytes += batch.frame_bytes();
             let appended = self.writer.append(&batch).expect("the disk takes the frame");
             follow.push(Input::Persisted { number, appended, needs_spare: self.writer.needs_spare() });
         }
@@ -168,9 +187,11 @@ impl Warehouse {
         let add = inproc.attempt("AddProducts", ask.encode_to_vec(), 0);
         inproc.settle(vec![add]);
         let warehouse = Warehouse { shelves: (1..=shelves).collect(), products: (shelves + 1..=shelves + products).collect() };
-        for row in 0..warehouse.rows() {
-            let put = warehouse.update(inproc, row, 1_000_000, inproc.sequence);
-            inproc.settle(vec![put]);
+        for first in (0..warehouse.rows()).step_by(1_000) {
+            let acknowledged_below = inproc.sequence;
+            let rows = first..(first + 1_000).min(warehouse.rows());
+            let puts = rows.map(|row| warehouse.update(inproc, row, 1_000_000, acknowledged_below)).collect();
+            inproc.settle(puts);
         }
         let (_, refused) = inproc.answered();
         assert_eq!(refused, 0, "building the warehouse was refused");

@@ -151,12 +151,21 @@ impl Client {
                     self.number(now, session, Some(caller), command, deadline);
                 }
             }
-            // A session that was opened and not heard of costs nothing: it expires.
-            Reply::Done { .. } | Reply::Refused(_) | Reply::Overloaded | Reply::Retry(_) | Reply::Unknown(_) | Reply::SessionGone => {
-                self.session = Session::None;
-                self.open_at = now.plus_micros(RETRY_MAX_MICROS);
+            // It will be refused for a while: the disk is full, or the table of sessions. Whoever waits is told so now.
+            Reply::Refused(refusal) => {
+                self.without_session(now);
+                for (caller, _, _) in std::mem::take(&mut self.unnumbered) {
+                    self.answer(caller, None, Outcome::Refused(refusal.clone()));
+                }
             }
+            // A session that was opened and not heard of costs nothing: it expires.
+            Reply::Done { .. } | Reply::Overloaded | Reply::Retry(_) | Reply::Unknown(_) | Reply::SessionGone => self.without_session(now),
         }
+    }
+
+    fn without_session(&mut self, now: Time) {
+        self.session = Session::None;
+        self.open_at = now.plus_micros(RETRY_MAX_MICROS);
     }
 
     fn reply(&mut self, now: Time, id: RequestId, reply: Reply) {

@@ -26,7 +26,8 @@ pub(crate) fn node_id(data: &Path) -> Result<NodeId, String> {
     match fs::read_to_string(&path) {
         Ok(text) => {
             let id = u128::from_str_radix(text.trim(), 16).ok();
-            id.map(NodeId).ok_or_else(|| format!("{} does not hold a node's identity; restore it, or start with an empty --data", path.display()))
+            id.map(NodeId)
+                .ok_or_else(|| format!("{} does not hold a node's identity; restore it, or start with an empty --data", path.display()))
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let id = NodeId(u128::from_le_bytes(entropy()?));

@@ -218,7 +218,8 @@ impl Link {
             None => LogIndex(0),
             Some((Some(index), _)) => index,
             Some((None, token)) => {
-                let words = format!("{token:?} is not a position that this service gave; Onebox-At-Least takes an Onebox-Position as it was");
+                let words =
+                    format!("{token:?} is not a position that this service gave; Onebox-At-Least takes an Onebox-Position as it was");
                 return Err(self.at_once(request_id, Refusal::platform(Code::InvalidArgument, words), None));
             }
         };
@@ -330,9 +331,7 @@ impl Link {
 
     fn outcome_of(&self, fate: Fate) -> RequestOutcome {
         match fate {
-            Fate::TookEffect { method, response } => {
-                RequestOutcome::TookEffect { method: self.service.schema().method(&method), response }
-            }
+            Fate::TookEffect { method, response } => RequestOutcome::TookEffect { method: self.service.schema().method(&method), response },
             Fate::NoEffect => RequestOutcome::NoEffect,
             Fate::Pending => RequestOutcome::Pending,
             Fate::Forgotten => RequestOutcome::Forgotten,

@@ -16,7 +16,7 @@ use crate::claim;
 use crate::folder::Folder;
 use crate::identity;
 use crate::link::{Clocks, Door, Link};
-use crate::partition::{self, INPUTS_WAITING_MAX, Parts, PartitionEvent};
+use crate::partition::{self, INPUTS_WAITING_MAX, PartitionEvent, Parts};
 use crate::queries::Readers;
 use crate::settings::Settings;
 use crate::tokens::Tokens;
@@ -69,11 +69,13 @@ impl From<String> for StartError {
 pub fn serve(service: Arc<dyn Service>, settings: &Settings, stop: impl Future<Output = ()> + Send + 'static) -> Result<Exit, StartError> {
     settings.check()?;
     let folder = Folder::open(&settings.data)?;
-    let _claim = claim::claim(&settings.data, &settings.listen.to_string())?;
+    let mut claim = claim::claim(&settings.data, &settings.listen.to_string())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(settings.network_threads.max(1)).enable_all().build();
     let runtime = runtime.map_err(|error| format!("cannot start the network threads: {error}"))?;
     let listener = runtime.block_on(TcpListener::bind(settings.listen));
     let listener = listener.map_err(|error| format!("cannot listen on {}: {error}; give another --listen", settings.listen))?;
+    let address = listener.local_addr().map_or_else(|_| settings.listen.to_string(), |address| address.to_string());
+    claim.names(&address).map_err(|error| format!("cannot write {}: {error}", settings.data.join("lock").display()))?;
 
     let node = identity::node_id(&settings.data)?;
     let setup = Setup {
@@ -88,7 +90,11 @@ pub fn serve(service: Arc<dyn Service>, settings: &Settings, stop: impl Future<O
     let disk: Arc<dyn Disk> = Arc::new(folder);
     let opened = Replica::open(&disk, Arc::clone(&service), setup)?;
     if let Some(cut) = &opened.cut {
-        tracing::info!(file = cut.file, offset = cut.offset, "an interrupted write at the end of the log was cut off; it was never acknowledged");
+        tracing::info!(
+            file = cut.file,
+            offset = cut.offset,
+            "an interrupted write at the end of the log was cut off; it was never acknowledged"
+        );
     }
     let (base, log) = opened.replica.status().progress;
     tracing::info!(base = base.0, log = log.0, to_apply = log.0 - base.0, "opened; what the log holds beyond the base is applied first");
@@ -113,7 +119,6 @@ pub fn serve(service: Arc<dyn Service>, settings: &Settings, stop: impl Future<O
 
     let drain_max = Duration::from_millis(settings.gateway.drain_ms_max);
     let router = onebox_gateway::router(Arc::new(Door(Arc::clone(&link))), settings.gateway.clone());
-    let address = listener.local_addr().map_or_else(|_| settings.listen.to_string(), |address| address.to_string());
     tracing::info!(%address, data = %settings.data.display(), "serving {}", service.schema().name);
     let exit = runtime.block_on(run(listener, (router, settings.gateway.clone()), stop, &link, input, &mut events, drain_max));
     runtime.shutdown_timeout(Duration::from_secs(1));

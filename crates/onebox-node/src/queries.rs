@@ -23,12 +23,22 @@ pub(crate) struct Readers {
 
 impl Readers {
     /// Starts `threads` readers. `on_fault` is told of a row that could not be read.
-    pub(crate) fn start(threads: usize, link: &Arc<Link>, service: &Arc<dyn Service>, budget: Budget, on_fault: impl Fn(Fault) + Clone + Send + 'static) -> Readers {
+    pub(crate) fn start(
+        threads: usize,
+        link: &Arc<Link>,
+        service: &Arc<dyn Service>,
+        budget: Budget,
+        on_fault: impl Fn(Fault) + Clone + Send + 'static,
+    ) -> Readers {
         let (queue, source) = sync_channel(QUERIES_WAITING_MAX);
         let source = Arc::new(Mutex::new(source));
         let threads = (0..threads.max(1)).map(|number| {
             let (source, link, service, on_fault) = (Arc::clone(&source), Arc::clone(link), Arc::clone(service), on_fault.clone());
-            let run = move || while let Some(query) = next(&source) { answer(query, &link, &*service, budget, &on_fault) };
+            let run = move || {
+                while let Some(query) = next(&source) {
+                    answer(query, &link, &*service, budget, &on_fault)
+                }
+            };
             thread::Builder::new().name(format!("reader-{number}")).spawn(run).expect("the system can start a thread")
         });
         Readers { queue, link: Arc::clone(link), _threads: threads.collect() }

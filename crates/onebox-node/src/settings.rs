@@ -170,7 +170,8 @@ impl Settings {
         let mut table = match file {
             None => toml::Table::new(),
             Some(path) => {
-                let text = std::fs::read_to_string(path).map_err(|error| SettingsError(format!("cannot read {}: {error}", path.display())))?;
+                let text =
+                    std::fs::read_to_string(path).map_err(|error| SettingsError(format!("cannot read {}: {error}", path.display())))?;
                 text.parse().map_err(|error| SettingsError(format!("{}: {error}", path.display())))?
             }
         };
@@ -187,7 +188,10 @@ impl Settings {
     pub fn check(&self) -> Result<(), SettingsError> {
         let refuse = |words: String| Err(SettingsError(words));
         if self.flush_bytes > self.dirty_bytes_max / 2 {
-            return refuse(format!("flush_bytes ({}) must be at most half of dirty_bytes_max ({})", self.flush_bytes, self.dirty_bytes_max));
+            return refuse(format!(
+                "flush_bytes ({}) must be at most half of dirty_bytes_max ({})",
+                self.flush_bytes, self.dirty_bytes_max
+            ));
         }
         if self.segment_bytes < 64 << 20 || self.segment_bytes > 1 << 30 || !self.segment_bytes.is_multiple_of(4096) {
             return refuse(format!("segment_bytes is {}; it must be a multiple of 4096 from 67108864 to 1073741824", self.segment_bytes));

@@ -70,6 +70,8 @@ pub(crate) struct Consensus {
     persisting: Option<u64>,
     /// The end of the log is not yet asserted by a later frame.
     end_unasserted: bool,
+    /// This replica is the only voter.
+    alone: bool,
 }
 
 /// What the consensus starts from.
@@ -125,13 +127,24 @@ impl Consensus {
             batch_due: false,
             persisting: None,
             end_unasserted: false,
+            alone: voters == [start.id],
         };
         consensus.draw_timeout();
-        if voters == [start.id] {
-            // Nobody else can win, so there is nothing to wait for.
-            consensus.node.campaign().expect("a single voter may campaign");
-        }
+        consensus.campaign_if_alone();
         consensus
+    }
+
+    /// A single voter campaigns as soon as it may: nobody else can win, so there is nothing to wait for.
+    fn campaign_if_alone(&mut self) {
+        if self.alone && self.node.raft.state == StateRole::Follower && self.is_caught_up() {
+            self.node.campaign().expect("a single voter may campaign");
+        }
+    }
+
+    /// Whether everything known to be committed is applied. Before a campaign the library looks through what is not, for
+    /// changes of membership, and takes it for an error when that is not in memory.
+    fn is_caught_up(&self) -> bool {
+        self.applied() >= self.node.raft.raft_log.committed
     }
 
     /// Whether this replica leads and has applied the entry with which its term began.
@@ -164,7 +177,9 @@ impl Consensus {
     }
 
     pub(crate) fn tick(&mut self) {
-        self.node.tick();
+        if self.node.raft.state == StateRole::Leader || self.is_caught_up() {
+            self.node.tick();
+        }
         self.draw_timeout();
     }
 
@@ -181,6 +196,7 @@ impl Consensus {
     pub(crate) fn applied_to(&mut self, index: LogIndex) {
         self.node.advance_apply_to(index.0);
         self.node.mut_store().forget_to(index.0);
+        self.campaign_if_alone();
     }
 
     /// Takes what the consensus has to say. Call until it has nothing more.

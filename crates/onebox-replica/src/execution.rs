@@ -13,7 +13,7 @@ use crate::effect::{Note, Stop};
 use crate::entry::{APPLY_VERSION, Entry, EntryWriter, Head, NewRecord, Record, RecordKind};
 use crate::input::{Clock, Token};
 use crate::reads::Held;
-use crate::replica::Replica;
+use crate::replica::{Replica, STOPPED};
 use crate::requests::{self, Effect, Known, KnownKey, Retention};
 
 /// Replies that leave together, and who waits for each.
@@ -82,7 +82,13 @@ pub(crate) fn execute(replica: &mut Replica, clock: Clock, token: Token, attempt
     }
     let mark = replica.state.mark();
     replica.open.start.get_or_insert(mark);
-    let ended = run(replica, &attempt, mark).map_err(Stop::Fault)?;
+    let ended = match run(replica, &attempt, mark) {
+        Ok(ended) => ended,
+        Err(fault) => {
+            replica.reply(token, Reply::Retry(STOPPED));
+            return Err(Stop::Fault(fault));
+        }
+    };
     match ended {
         Ended::Effect(reply) => replica.open.replies.push((token, reply)),
         Ended::NoEffect(reply) => replica.hold(Held::Reply(token, reply)),
@@ -105,7 +111,10 @@ fn run(replica: &mut Replica, attempt: &Attempt, mark: Mark) -> Result<Ended, Fa
             return Ok(Ended::NoEffect(reply));
         }
     }
-    // Only now: a late attempt at what took effect in time is told so.
+    // Only now: another attempt at what took effect is told so, however late it comes and however full the disk is.
+    if replica.disk_low {
+        return Ok(refuse(Code::ResourceExhausted, "the disk is nearly full: writes are refused until there is room again; reads go on"));
+    }
     if attempt.id.not_after < now {
         return Ok(refuse(Code::DeadlineExceeded, "the request came to its turn after its deadline; it changed nothing"));
     }

@@ -36,6 +36,9 @@ const SCRUB_ROWS_PER_TICK: usize = 2_000;
 /// Ticks between two whole scans of the base: ten minutes.
 const SCRUB_PAUSE_TICKS: u64 = 12_000;
 
+/// What is said to callers of a replica that has stopped, of requests that certainly changed nothing.
+pub(crate) const STOPPED: &str = "this node has stopped";
+
 /// What a replica is opened with.
 #[derive(Debug, Clone)]
 pub struct Setup {
@@ -97,7 +100,7 @@ pub struct Replica {
     seed: u64,
     segment_bytes: u64,
     replaying: bool,
-    disk_low: bool,
+    pub(crate) disk_low: bool,
     draining: bool,
     stopped: Option<Stop>,
     jobs: Jobs,
@@ -264,10 +267,6 @@ impl Replica {
         if self.stopped.is_some() || !self.serves() {
             return self.reply(token, Reply::Retry("this node is starting or stopping"));
         }
-        if self.disk_low {
-            let words = "the disk is nearly full: writes are refused until there is room again; reads go on";
-            return self.reply(token, Reply::refused(Code::ResourceExhausted, words));
-        }
         if let Command::Call { body, .. } = &attempt.command
             && body.len() > self.limits.body_bytes_max
         {
@@ -292,10 +291,16 @@ impl Replica {
         if self.stopped.is_some() || !self.serves_reads() {
             return self.reply(token, Reply::Retry("this node is starting or stopping"));
         }
-        let (now, _) = self.clock.now(clock);
+        // What is said of a deadline must hold for everything executed from now on: also in the open entry, whose time
+        // stands, and after a clock that goes back.
+        let now = if self.open.is_empty() { self.clock.now(clock).0 } else { self.open.time() };
+        self.clock.seen(now);
         match self.requests.fate(&self.state, id, now) {
             Ok(fate) => self.hold(Held::Fate(token, fate)),
-            Err(fault) => self.stop(Stop::Fault(fault)),
+            Err(fault) => {
+                self.reply(token, Reply::Retry(STOPPED));
+                self.stop(Stop::Fault(fault));
+            }
         }
     }
 
@@ -329,15 +334,16 @@ impl Replica {
             }
             JobDone::PrepareSpare(Ok(())) => (self.jobs.spare, self.jobs.spare_made) = (false, true),
             // Without a spare the writer makes its segment itself, and says then whether there is room.
-            JobDone::PrepareSpare(Err(_)) => self.jobs.spare = false,
+            JobDone::PrepareSpare(Err(fault)) if fault.kind == FaultKind::DiskFull => self.jobs.spare = false,
             JobDone::MoveToHistory(Ok(moved)) => {
                 self.jobs.history = false;
                 self.consensus.reader().retire(&moved);
             }
             JobDone::Scrub(Ok(progress), job) => self.scrubbed(progress, job),
-            JobDone::Flush(Err(fault)) | JobDone::MoveToHistory(Err(fault)) | JobDone::Scrub(Err(fault), _) => {
-                self.stop(Stop::Fault(fault))
-            }
+            JobDone::Flush(Err(fault))
+            | JobDone::PrepareSpare(Err(fault))
+            | JobDone::MoveToHistory(Err(fault))
+            | JobDone::Scrub(Err(fault), _) => self.stop(Stop::Fault(fault)),
         }
     }
 
@@ -354,8 +360,12 @@ impl Replica {
         if let Some(job) = self.scrubbing.take() {
             self.effects.jobs.push(Job::Scrub { job, rows: SCRUB_ROWS_PER_TICK });
         }
-        if self.ticks - self.quiet_since >= MARKER_TICKS && self.serves() && self.queue.is_empty() {
-            self.effects.persist = self.consensus.take_marker();
+        if self.ticks - self.quiet_since >= MARKER_TICKS
+            && self.serves()
+            && self.queue.is_empty()
+            && let Some(marker) = self.consensus.take_marker()
+        {
+            self.effects.persist = Some(marker);
         }
     }
 
@@ -647,15 +657,14 @@ impl Replica {
             let unknown = entry.replies.into_iter().map(|(token, _)| (token, Reply::Unknown(words.clone()), LogIndex(0)));
             self.effects.replies.extend(unknown);
         }
-        let why = "this node has stopped";
         let mut callers = execution::abandon_replies(self);
         while let Some((token, _)) = self.queue.pop() {
             callers.push(token);
         }
         for token in callers {
-            self.reply(token, Reply::Retry(why));
+            self.reply(token, Reply::Retry(STOPPED));
         }
-        self.retry_held(why);
+        self.retry_held(STOPPED);
         self.effects.stop = Some(stop.clone());
         self.stopped = Some(stop);
     }

@@ -1,12 +1,15 @@
 //! The files that the rules look at: what git tracks, and what it would track if it were added.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::{fs, io};
 
 use super::manifest::Manifest;
 use super::rust::RustFile;
+
+/// What git, a build and a run make in the root.
+const NOT_OURS: [&str; 3] = [".git", "target", "data"];
 
 /// The text files of the workspace, by their path from its root.
 pub(super) struct Tree {
@@ -87,15 +90,52 @@ pub(super) fn folder_of(path: &str) -> &str {
     path.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 
+/// What git lists; without git, or a repository that it will read, every file that is not made by a build or a run.
 fn listed(root: &Path) -> Result<Vec<String>, String> {
-    let output = Command::new("git")
-        .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
-        .current_dir(root)
-        .output()
-        .map_err(|error| format!("git, which lists the files, cannot be started: {error}"))?;
-    if !output.status.success() {
-        return Err(format!("git ls-files failed: {}", String::from_utf8_lossy(&output.stderr).trim()));
+    let git = ["ls-files", "-z", "--cached", "--others", "--exclude-standard"];
+    match Command::new("git").args(git).current_dir(root).output() {
+        Ok(output) if output.status.success() => {
+            let names = String::from_utf8(output.stdout).map_err(|_| "a file's name is not UTF-8; rename it".to_owned())?;
+            Ok(names.split('\0').filter(|name| !name.is_empty()).map(str::to_owned).collect())
+        }
+        Ok(_) | Err(_) => {
+            let mut paths = Vec::new();
+            walk(root, "", &mut paths).map_err(|error| format!("the workspace cannot be read: {error}"))?;
+            Ok(paths)
+        }
     }
-    let names = String::from_utf8(output.stdout).map_err(|_| "a file's name is not UTF-8; rename it".to_owned())?;
-    Ok(names.split('\0').filter(|name| !name.is_empty()).map(str::to_owned).collect())
+}
+
+/// Adds the paths of the files in a folder and below it.
+fn walk(root: &Path, folder: &str, paths: &mut Vec<String>) -> io::Result<()> {
+    for entry in fs::read_dir(root.join(folder))? {
+        let entry = entry?;
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        let path = if folder.is_empty() { name } else { format!("{folder}/{name}") };
+        if NOT_OURS.contains(&path.as_str()) {
+            continue;
+        }
+        if entry.file_type()?.is_dir() {
+            walk(root, &path, paths)?;
+        } else {
+            paths.push(path);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{NOT_OURS, listed, walk};
+
+    #[test]
+    fn a_walk_finds_what_git_lists() {
+        let listed = listed(crate::root()).expect("the workspace can be read");
+        let mut walked = Vec::new();
+        walk(crate::root(), "", &mut walked).expect("the workspace can be read");
+        let here = |path: &String| crate::root().join(path).is_file();
+        let missed: Vec<&String> = listed.iter().filter(|path| here(path) && !walked.contains(path)).collect();
+        assert!(missed.is_empty(), "missed: {missed:?}");
+        assert!(!walked.iter().any(|path| path.starts_with(NOT_OURS[1])), "what a build makes is not walked");
+    }
 }

@@ -13,7 +13,14 @@ const CONTEXT: Context = Context {
     tenant: TenantId::DEFAULT,
     now: Time(1),
     seed: 1,
-    budget: Budget { rows_read_max: 100_000, rows_written_max: 100_000, scan_steps_max: 100_000, bytes_max: 1 << 24, events_max: 10_000, key_bytes_max: 1024 },
+    budget: Budget {
+        rows_read_max: 100_000,
+        rows_written_max: 100_000,
+        scan_steps_max: 100_000,
+        bytes_max: 1 << 24,
+        events_max: 10_000,
+        key_bytes_max: 1024,
+    },
 };
 
 /// A method whose messages can be shown, as those of every schema can.

@@ -33,6 +33,7 @@ enum Answered {
 #[derive(Debug, Clone)]
 struct Sent {
     attempt: Attempt,
+    attempts: u64,
     answered: Option<Answered>,
     /// Two attempts were under way at once, so that one may be refused and the other act.
     doubled: bool,
@@ -65,11 +66,13 @@ pub(crate) struct Counts {
     pub(crate) refused: u64,
     pub(crate) repeated: u64,
     pub(crate) fates: u64,
+    pub(crate) took_effect: u64,
     pub(crate) no_effect: u64,
     pub(crate) reads: u64,
     pub(crate) overloaded: u64,
     pub(crate) put_off: u64,
     pub(crate) unknown: u64,
+    pub(crate) disk_low: u64,
 }
 
 #[derive(Debug, Default)]
@@ -220,14 +223,16 @@ impl Client {
         session.next += 1;
         let key = key_of(id);
         let attempt = Attempt { id, acknowledged_below: Sequence(0), command };
-        self.sent.insert(key, Sent { attempt, answered: None, doubled: false, dead: false });
+        self.sent.insert(key, Sent { attempt, attempts: 0, answered: None, doubled: false, dead: false });
         self.counts.sent += 1;
         let unanswered = self.sent.iter().find(|((of, _), sent)| *of == key.0 && sent.answered.is_none()).map(|((_, sequence), _)| *sequence);
         let session = &mut self.sessions[place];
         let told = unanswered.expect("the new one is").min(session.next.saturating_sub(UNACKNOWLEDGED));
         session.told_below = session.told_below.max(told);
         let forgotten = session.told_below.saturating_sub(2 * UNACKNOWLEDGED);
-        self.sent.retain(|(of, sequence), sent| *of != key.0 || *sequence >= forgotten || sent.answered.is_none());
+        let waiting = &self.waiting;
+        let waited_for = |key: RequestKey| waiting.values().any(|waits| matches!(waits, Waits::Request(of) | Waits::Fate(of, _) if *of == key));
+        self.sent.retain(|of, sent| of.0 != key.0 || of.1 >= forgotten || sent.answered.is_none() || waited_for(*of));
         key
     }
 
@@ -236,7 +241,9 @@ impl Client {
     }
 
     fn send(&mut self, machine: &mut Machine, key: RequestKey) {
-        let mut attempt = self.sent[&key].attempt.clone();
+        let sent = self.sent.get_mut(&key).expect("what is sent was filed");
+        sent.attempts += 1;
+        let mut attempt = sent.attempt.clone();
         attempt.acknowledged_below = Sequence(self.told_below(key.0));
         let token = self.token(Waits::Request(key));
         machine.give(Input::Attempt(token, attempt));
@@ -313,6 +320,9 @@ impl Client {
             (Waits::Request(key), Reply::Refused(refusal)) => self.refused(machine, key, &refusal),
             (Waits::Request(key), reply @ (Reply::Overloaded | Reply::Retry(_) | Reply::Unknown(_))) => {
                 self.put_off(machine, &reply);
+                // Of an attempt that is not the first, an earlier one may have acted.
+                let acted = machine.desk.history.effect(key).is_some();
+                assert!(!acted || matches!(reply, Reply::Unknown(_)) || self.sent[&key].attempts > 1, "{reply:?} to {key:?}, which acted");
                 self.again.push_back(key);
             }
             (Waits::Read(_), Reply::Refused(refusal)) => assert_eq!(refusal.code, Code::DeadlineExceeded, "{refusal:?}"),
@@ -371,9 +381,10 @@ impl Client {
         let told_below = self.told_below(key.0);
         let sent = self.sent.get_mut(&key).expect("what is answered was sent");
         self.counts.refused += 1;
+        let low = refusal.code == Code::ResourceExhausted && refusal.message.contains("disk");
+        self.counts.disk_low += u64::from(low);
         if matches!(sent.answered, Some(Answered::Effect(_))) || machine.desk.history.effect(key).is_some() {
             let forgotten = key.1 < told_below && refusal.code == Code::Aborted;
-            let low = refusal.code == Code::ResourceExhausted && refusal.message.contains("disk");
             assert!(forgotten || low || sent.doubled, "{key:?} took effect, and is refused with {refusal:?}: {sent:?}");
             if low {
                 self.again.push_back(key);
@@ -390,6 +401,7 @@ impl Client {
         let sent = self.sent.get_mut(&key).expect("what was asked about was sent");
         match fate {
             Fate::TookEffect { response, .. } => {
+                self.counts.took_effect += 1;
                 let effect = history.effect(key).unwrap_or_else(|| panic!("{key:?} is said to have taken effect: {sent:?}"));
                 assert!(effect.entry <= history.durable(), "a fate leaves before its entry is on the disk");
                 assert_eq!(effect.answer, response, "the answer of {key:?}");
@@ -402,6 +414,17 @@ impl Client {
                 sent.dead = true;
             }
         }
+    }
+
+    /// Of what was handed to a process that ended before it took it, nobody waits for an answer.
+    pub(crate) fn check_all_told(&self, machine: &Machine) {
+        let never_taken: Vec<Token> = machine.inputs.iter().filter_map(|input| match input {
+            Input::Attempt(token, _) | Input::Outcome(token, _) => Some(*token),
+            Input::Read(read) => Some(read.token),
+            _ => None,
+        }).collect();
+        let untold: Vec<_> = self.waiting.iter().filter(|(token, _)| !never_taken.contains(token)).collect();
+        assert!(untold.is_empty(), "the replica stopped and left these without a word: {untold:?}");
     }
 
     /// What was told about requests that can no longer act must still be true.

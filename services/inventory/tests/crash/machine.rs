@@ -79,6 +79,8 @@ pub(crate) struct Machine {
     /// Frames written by this process.
     frames: u64,
     ticks: u64,
+    /// Nobody tells the replica how full the disk is.
+    pub(crate) blind: bool,
 }
 
 /// A start that did not succeed: the fault, whether it was the power, and the history so far.
@@ -127,6 +129,7 @@ impl Machine {
                 power_failed_in: (disk.operations() > power_fails_at).then_some(Work::Open),
                 frames: 0,
                 ticks: 0,
+                blind: false,
             }),
         }
     }
@@ -174,9 +177,13 @@ impl Machine {
     }
 
     pub(crate) fn turn(&mut self) {
-        if self.ended() {
-            return;
+        if !self.ended() {
+            self.turn_anyway();
         }
+    }
+
+    /// Also when the replica has stopped.
+    pub(crate) fn turn_anyway(&mut self) {
         let inputs = std::mem::take(&mut self.inputs);
         take_turn(&mut self.replica, self.clock, inputs, &mut self.desk);
         let Status { serves, progress: (applied, last), .. } = self.status();
@@ -189,7 +196,8 @@ impl Machine {
     pub(crate) fn tick(&mut self) {
         self.ticks += 1;
         self.give(Input::Tick);
-        if self.ticks.is_multiple_of(DISK_FREE_TICKS)
+        if !self.blind
+            && self.ticks.is_multiple_of(DISK_FREE_TICKS)
             && let Ok(bytes) = self.disk.free_bytes()
         {
             self.give(Input::DiskFree { bytes });

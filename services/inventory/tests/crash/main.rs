@@ -3,13 +3,13 @@
 //! Replica, log, state and service are the real ones, on one thread; only the world around them is made here. Every
 //! choice is drawn from a seed, so a failure is replayed with the line that it prints.
 
-// mod bounds;
+mod bounds;
 mod chance;
 mod client;
-// mod damage;
-// mod deadlines;
-// mod determinism;
-// mod faults;
+mod damage;
+mod deadlines;
+mod determinism;
+mod faults;
 mod history;
 mod machine;
 mod power_loss;

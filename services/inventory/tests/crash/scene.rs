@@ -1,7 +1,7 @@
 //! A client at a machine, and the ways in which a test moves them on. Every wait is bounded in steps.
 
 use onebox_replica::{Input, Note};
-use onebox_service::{Keyspace, Time};
+use onebox_service::{Fault, Keyspace, MethodId, Time};
 use onebox_store::memory::MemoryDisk;
 use onebox_store::state::View;
 
@@ -19,19 +19,24 @@ pub(crate) struct Scene {
     pub(crate) machine: Machine,
     pub(crate) client: Client,
     pub(crate) chance: Chance,
+    /// The client goes on asking for things.
+    working: bool,
 }
 
 impl Scene {
     /// A new machine that serves, and a client.
     pub(crate) fn new(seed: u64) -> Scene {
         let machine = Machine::open(&MemoryDisk::new(), START, seed, History::default(), u64::MAX).unwrap_or_else(|not| panic!("{}", not.fault));
-        let mut scene = Scene { machine, client: Client::default(), chance: Chance::new(seed) };
+        let mut scene = Scene { machine, client: Client::default(), chance: Chance::new(seed), working: false };
         scene.until("it serves", |scene| scene.machine.status().serves);
         scene
     }
 
     /// One thing happens, and the client hears what comes of it.
     pub(crate) fn step(&mut self) {
+        if self.working {
+            self.client.act(&mut self.machine, &mut self.chance);
+        }
         self.machine.step(&mut self.chance);
         self.client.hear(&mut self.machine);
     }
@@ -46,6 +51,29 @@ impl Scene {
         panic!("after {STEPS_MAX} steps still not: {what}; {:?}, {} wait, stop: {:?}", self.machine.status(), self.client.waiting(), self.machine.desk.stop);
     }
 
+    /// Opens a disk again, for a client that was there before, and waits until it serves or has stopped.
+    pub(crate) fn again(disk: &MemoryDisk, wall: Time, history: History, client: Client, chance: Chance) -> Result<Scene, Fault> {
+        let machine = Machine::open(disk, wall, 7, history, u64::MAX).map_err(|not| not.fault)?;
+        let mut scene = Scene { machine, client, chance, working: false };
+        scene.until("it serves or stops", |scene| scene.machine.status().serves || scene.machine.ended());
+        Ok(scene)
+    }
+
+    /// One read; nothing if it failed, which the client's faults then say, or if the replica stopped.
+    pub(crate) fn ask(&mut self, method: MethodId, body: Vec<u8>) -> Option<Vec<u8>> {
+        self.client.read_this(&mut self.machine, method, body, 0);
+        for _ in 0..STEPS_MAX {
+            self.machine.turn();
+            self.machine.append();
+            self.machine.answer_queries();
+            let answers = self.client.hear(&mut self.machine);
+            if self.client.waiting() == 0 || self.machine.ended() {
+                return answers.into_iter().next();
+            }
+        }
+        panic!("a read is never answered");
+    }
+
     /// The client works until so many more requests are acknowledged.
     pub(crate) fn work(&mut self, acknowledged: u64) {
         let goal = self.client.counts.acknowledged + acknowledged;
@@ -54,7 +82,9 @@ impl Scene {
 
     /// The client works until something is so, or the machine has ended.
     pub(crate) fn work_until(&mut self, what: &str, mut done: impl FnMut(&Scene) -> bool) {
+        self.working = true;
         self.until(what, |scene| done(scene) || scene.machine.ended());
+        self.working = false;
     }
 
     /// Every request gets its answer.
@@ -114,7 +144,7 @@ impl Scene {
 
     /// Ends the process and gives the disk, as it is without any loss.
     pub(crate) fn kill(self) -> (MemoryDisk, Client, Chance, History, Time) {
-        let Scene { machine, mut client, chance } = self;
+        let Scene { machine, mut client, chance, working: _ } = self;
         client.cut_off();
         let (disk, wall) = (machine.disk.clone(), machine.clock.wall);
         (disk, client, chance, machine.kill(), wall)

@@ -38,18 +38,20 @@ impl Tally {
     }
 
     pub(crate) fn add(&mut self, counts: &Counts) {
-        let Counts { sent, acknowledged, refused, repeated, fates, no_effect, reads, overloaded, put_off, unknown } = counts;
+        let Counts { sent, acknowledged, refused, repeated, fates, took_effect, no_effect, reads, overloaded, put_off, unknown, disk_low } = counts;
         let sums = &mut self.counts;
         sums.sent += sent;
         sums.acknowledged += acknowledged;
         sums.refused += refused;
         sums.repeated += repeated;
         sums.fates += fates;
+        sums.took_effect += took_effect;
         sums.no_effect += no_effect;
         sums.reads += reads;
         sums.overloaded += overloaded;
         sums.put_off += put_off;
         sums.unknown += unknown;
+        sums.disk_low += disk_low;
     }
 }
 

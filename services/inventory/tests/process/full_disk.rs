@@ -112,8 +112,10 @@ fn refuses_writes_and_answers_reads(connection: &mut Connection, worker: &mut Wo
     assert!(reply.status == 429 && reply.code() == "RESOURCE_EXHAUSTED", "{reply}");
     assert!(reply.to_string().contains("disk"), "{reply}");
     assert_eq!(worker.corner.read(connection, None), worker.corner.books, "reads go on");
-    let ready = connection.ask(&Ask::get("/health/ready"));
-    assert!(ready.status == 200 && ready.to_string().contains("disk"), "{ready}");
+    await_condition("the probe tells of the disk", || {
+        let ready = connection.ask(&Ask::get("/health/ready"));
+        ready.status == 200 && ready.to_string().contains("disk")
+    });
 }
 
 fn bytes_in(folder: &Path) -> u64 {

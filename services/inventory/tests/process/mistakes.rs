@@ -69,7 +69,7 @@ fn json_mistakes(connection: &mut Connection) {
     bad("/v1/locations/1/stock", "{\"product\":1,\"change\":1.5}", json!({"line": 1, "field": "change"}));
     let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
     bad("/v1/products", &deep, json!({"line": 1}));
-    bad("/v1/products", "{\"skus\":[\"a\"],\"skus\":[\"b\"]}", json!({"line": 1, "field": "skus"}));
+    bad("/v1/products", "{\"skus\":[\"a\"],\"skus\":[\"b\"]}", json!({"line": 1, "column": 20}));
     bad("/v1/products", "{\"skus\":[\"\\ud800\"]}", json!({"line": 1}));
 }
 
@@ -84,7 +84,7 @@ fn url_mistakes(connection: &mut Connection) {
     let contradiction = Ask::post("/v1/locations/1/stock", &json!({"location": "2", "product": "1", "change": "1"}));
     refused(connection, &contradiction, 400, json!({"field": "location"}));
     refused(connection, &Ask::get("/v1/product"), 404, json!({"code": "NOT_FOUND"}));
-    refused(connection, &Ask::post("/v1/locations/1:destroy", &json!({})), 404, json!({"code": "NOT_FOUND"}));
+    refused(connection, &Ask::post("/v1/reservations/1:destroy", &json!({})), 404, json!({"code": "NOT_FOUND"}));
     let mut ask = Ask::get("/v1/products");
     for verb in ["GET", "PUT", "DELETE", "PATCH"] {
         ask.verb = verb;

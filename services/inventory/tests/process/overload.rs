@@ -78,16 +78,16 @@ fn overload_is_refused_and_memory_stays_bounded() {
     assert!(peak < RESIDENT_MAX, "{} MiB were resident", peak / MIB);
 
     // It is not the end of it: the server answers at once again, and has lost nothing.
-    all_is_there(&mut server.connect(), location, &counts);
+    all_is_there(&mut server.connect(), &counts);
     server.kill();
     let server = Server::start(&data, &[]);
-    all_is_there(&mut server.connect(), location, &counts);
+    all_is_there(&mut server.connect(), &counts);
     eprintln!("overload: restart after kill -9 {:.0} ms; {}", server.ready_after.as_secs_f64() * 1000.0, server.await_line("\"to_apply\""));
     server.stop();
 }
 
-fn all_is_there(connection: &mut Connection, location: i64, counts: &Counts) {
-    let stock = connection.succeed(&Ask::get(format!("/v1/locations/{location}/stock")));
+fn all_is_there(connection: &mut Connection, counts: &Counts) {
+    let stock = connection.succeed(&Ask::get("/v1/locations/0/stock"));
     let item = &stock["items"][0];
     let reserved = u64::try_from(number(&item["onHand"]) - number(&item["available"])).expect("no less than nothing is reserved");
     let (acknowledged, open) = (counts.reserved.load(Ordering::Relaxed), counts.open.load(Ordering::Relaxed));
