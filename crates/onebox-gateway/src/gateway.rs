@@ -192,8 +192,13 @@ pub(crate) fn remaining(until: Instant) -> Result<Duration, Box<Problem>> {
 
 /// Writes the two headers that every answer carries.
 pub(crate) fn stamp(headers: &mut HeaderMap, request_id: String, position: String) {
-    headers.insert(headers::REQUEST_ID.clone(), header_value(request_id));
-    headers.insert(headers::POSITION.clone(), header_value(position));
+    for (name, text) in [(&headers::REQUEST_ID, request_id), (&headers::POSITION, position)] {
+        let mut value = header_value(text);
+        // No two answers carry the same, so HTTP/2 is told not to put them into its table of repeated headers: it would
+        // compare each with all that it holds, and hold nothing else soon.
+        value.set_sensitive(true);
+        headers.insert(name.clone(), value);
+    }
 }
 
 /// gRPC is HTTP/2, POST, and a media type of `application/grpc` or `application/grpc+...`.

@@ -139,7 +139,7 @@ fn call(replica: &mut Replica, attempt: &Attempt, (tenant_name, method, body, ke
     };
     let name = replica.service.schema().info(method).name;
     let service = std::sync::Arc::clone(&replica.service);
-    let logged = service.loggable(method, body);
+    let logged = service.loggable_request(method, body);
     let fingerprint = key.map_or(0, |_| fingerprint(name, &logged));
     if let Some(key) = key {
         match replica.requests.known_key(&replica.state, tenant, key, fingerprint, now)? {
@@ -163,6 +163,7 @@ fn call(replica: &mut Replica, attempt: &Attempt, (tenant_name, method, body, ke
     let result = execute::execute(&*service, method, body, &mut replica.state, &context, &mut recorded);
     let ended = match result {
         Ok(response) => {
+            let stored = service.loggable_response(method, &response);
             let record = NewRecord {
                 kind: RecordKind::Call,
                 tenant,
@@ -173,9 +174,13 @@ fn call(replica: &mut Replica, attempt: &Attempt, (tenant_name, method, body, ke
                 request: &logged,
                 key: key.unwrap_or(""),
                 fingerprint,
-                answer: &response,
+                answer: &stored,
             };
-            accept(replica, &record, &recorded, mark)?.unwrap_or(Ended::Effect(Reply::Done { response, repeated: false }))
+            match accept(replica, &record, &recorded, mark)? {
+                Accepted::Effect => Ended::Effect(Reply::Done { response, repeated: false }),
+                Accepted::NoEffect => Ended::NoEffect(Reply::Done { response, repeated: false }),
+                Accepted::TooLarge(words) => refuse(Code::ResourceExhausted, words),
+            }
         }
         Err(failure) => {
             replica.state.undo_to(mark);
@@ -186,8 +191,15 @@ fn call(replica: &mut Replica, attempt: &Attempt, (tenant_name, method, body, ke
     Ok(ended)
 }
 
+/// Whether a request that was carried out is kept.
+enum Accepted {
+    Effect,
+    NoEffect,
+    TooLarge(String),
+}
+
 /// Puts a request that was carried out into the open entry, unless it changed nothing or is too large to keep.
-fn accept(replica: &mut Replica, record: &NewRecord<'_>, recorded: &Recorded, mark: Mark) -> Result<Option<Ended>, Fault> {
+fn accept(replica: &mut Replica, record: &NewRecord<'_>, recorded: &Recorded, mark: Mark) -> Result<Accepted, Fault> {
     if record.answer.len() > replica.limits.answer_bytes_max {
         replica.state.undo_to(mark);
         let words = format!(
@@ -195,17 +207,17 @@ fn accept(replica: &mut Replica, record: &NewRecord<'_>, recorded: &Recorded, ma
             record.answer.len(),
             replica.limits.answer_bytes_max
         );
-        return Ok(Some(refuse(Code::ResourceExhausted, words)));
+        return Ok(Accepted::TooLarge(words));
     }
     if recorded.is_empty() {
-        return Ok(Some(Ended::NoEffect(Reply::Done { response: record.answer.to_vec(), repeated: false })));
+        return Ok(Accepted::NoEffect);
     }
     if !record.key.is_empty() {
         let times = (replica.open.time, retention(replica));
         replica.requests.remember_key(&mut replica.state, (record.tenant, record.key), record.fingerprint, record.answer, times)?;
     }
     remember(replica, record, recorded);
-    Ok(None)
+    Ok(Accepted::Effect)
 }
 
 fn create_tenant(replica: &mut Replica, attempt: &Attempt, name: &str) -> Result<Ended, Fault> {

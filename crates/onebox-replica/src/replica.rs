@@ -241,7 +241,8 @@ impl Replica {
 
     fn work(&mut self, clock: Clock) -> Result<(), Stop> {
         self.hear_consensus()?;
-        if self.serves() {
+        // Also while draining: what was taken is finished.
+        if self.serves_reads() {
             self.execute_queue(clock)?;
             if self.may_seal() {
                 self.seal()?;
@@ -636,6 +637,8 @@ impl Replica {
             return;
         }
         if self.state.base_applied() == self.state.applied() {
+            // Reads of a position that is still to come.
+            self.retry_held("this node is stopping");
             self.effects.drained = true;
         } else {
             self.state.request_flush();

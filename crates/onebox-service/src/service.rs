@@ -43,7 +43,11 @@ pub trait Service: Send + Sync + 'static {
     fn request_from_binary(&self, method: MethodId, body: &[u8]) -> Result<Vec<u8>, BadRequest>;
 
     /// The form of a canonical request that may be stored: without the fields that the schema marks as secret.
-    fn loggable<'r>(&self, method: MethodId, request: &'r [u8]) -> Cow<'r, [u8]>;
+    fn loggable_request<'r>(&self, method: MethodId, request: &'r [u8]) -> Cow<'r, [u8]>;
+
+    /// The form of an encoded response that may be stored, and is given again to a repeated request: without the fields
+    /// that the schema marks as secret.
+    fn loggable_response<'r>(&self, method: MethodId, response: &'r [u8]) -> Cow<'r, [u8]>;
 
     /// An encoded response as canonical proto3 JSON.
     ///

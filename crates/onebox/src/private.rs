@@ -105,9 +105,9 @@ pub trait Secrets {
     fn clear_secrets(&mut self);
 }
 
-/// An encoded request without its secrets. Bytes that are not a request may be anything, so nothing of them is given.
-pub fn without_secrets<M: Method<Request: Secrets>>(request: &[u8]) -> Cow<'static, [u8]> {
-    let Ok(mut request) = M::Request::decode(request) else { return Cow::Owned(Vec::new()) };
-    request.clear_secrets();
-    Cow::Owned(request.encode_to_vec())
+/// An encoded message without its secrets. Bytes that are not such a message may be anything, so nothing of them is given.
+pub fn without_secrets<T: Message + Default + Secrets>(bytes: &[u8]) -> Cow<'static, [u8]> {
+    let Ok(mut message) = T::decode(bytes) else { return Cow::Owned(Vec::new()) };
+    message.clear_secrets();
+    Cow::Owned(message.encode_to_vec())
 }

@@ -120,7 +120,11 @@ impl Service for Shop {
         }
     }
 
-    fn loggable<'r>(&self, _: MethodId, request: &'r [u8]) -> Cow<'r, [u8]> {
+    fn loggable_response<'r>(&self, _: MethodId, response: &'r [u8]) -> Cow<'r, [u8]> {
+        Cow::Borrowed(response)
+    }
+
+    fn loggable_request<'r>(&self, _: MethodId, request: &'r [u8]) -> Cow<'r, [u8]> {
         Cow::Borrowed(request)
     }
 

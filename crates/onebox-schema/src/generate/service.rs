@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use prost_reflect::MessageDescriptor;
+
 use crate::model::{Index, KeyField, Method, Model, Table, Verb, names, reaches_secret};
 
 /// All of it.
@@ -48,10 +50,17 @@ fn service_text(model: &Model) -> String {
         true => format!("onebox_private::run_query::<{name}>(reader, request)"),
         false => format!("onebox_private::not_read_only({name:?})"),
     });
-    let loggable = arms(model, |method, name| match reaches_secret(&method.descriptor.input()) {
-        true => format!("onebox_private::without_secrets::<{name}>(request)"),
-        false => "::std::borrow::Cow::Borrowed(request)".to_owned(),
-    });
+    let loggable = |kind: &str, message: fn(&Method) -> MessageDescriptor| {
+        let arms = arms(model, |method, name| match reaches_secret(&message(method)) {
+            true => format!("onebox_private::without_secrets::<<{name} as onebox_private::Method>::{kind}>(bytes)"),
+            false => "::std::borrow::Cow::Borrowed(bytes)".to_owned(),
+        });
+        format!(
+            "fn loggable_{}<'r>(&self, method: onebox_private::MethodId, bytes: &'r [u8]) -> ::std::borrow::Cow<'r, [u8]> \
+             {{\nmatch method.0 {{\n{arms}}}\n}}\n",
+            kind.to_ascii_lowercase()
+        )
+    };
     let mut events = String::new();
     for event in &model.events {
         let _ = writeln!(events, "{} => onebox_private::apply_event::<{}>(bytes, rows),", event.id, event.message.name());
@@ -80,14 +89,15 @@ fn service_text(model: &Model) -> String {
          -> ::core::result::Result<::std::vec::Vec<u8>, onebox_private::BadRequest> {{\nmatch method.0 {{\n{from_json}}}\n}}\n\
          fn request_from_binary(&self, method: onebox_private::MethodId, body: &[u8]) \
          -> ::core::result::Result<::std::vec::Vec<u8>, onebox_private::BadRequest> {{\nmatch method.0 {{\n{from_binary}}}\n}}\n\
-         fn loggable<'r>(&self, method: onebox_private::MethodId, request: &'r [u8]) -> ::std::borrow::Cow<'r, [u8]> \
-         {{\nmatch method.0 {{\n{loggable}}}\n}}\n\
+         {loggable_request}{loggable_response}\
          fn response_to_json(&self, method: onebox_private::MethodId, response: &[u8]) \
          -> ::core::result::Result<::std::vec::Vec<u8>, ::std::string::String> {{\nmatch method.0 {{\n{to_json}}}\n}}\n\
          fn refusal_to_json(&self, kind: &str, detail: &[u8]) -> ::core::option::Option<::std::vec::Vec<u8>> {{\n\
          match kind {{\n{refusals}_ => ::core::option::Option::None,\n}}\n}}\n}}\n",
         full = model.service.full_name(),
         service = model.service.name(),
+        loggable_request = loggable("Request", |method| method.descriptor.input()),
+        loggable_response = loggable("Response", |method| method.descriptor.output()),
         from_json = arms(model, |_, name| format!("onebox_private::request_from_json::<{name}>(body, variables)")),
         from_binary = arms(model, |_, name| format!("onebox_private::request_from_binary::<{name}>(body)")),
         to_json = arms(model, |_, name| format!("onebox_private::response_to_json::<{name}>(response)")),

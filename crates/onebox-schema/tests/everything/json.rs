@@ -204,7 +204,7 @@ fn answers_are_canonical_json() {
     };
     expect![[r#"{"things":["7","8"],"counts":{"a":"1","b":"2","c":"3"}}"#]].assert_eq(&json("Register", &response.encode_to_vec()));
     expect![[r#"{"waitSeconds":3}"#]]
-        .assert_eq(&json("Login", &LoginResponse { answer: Some(login_response::Answer::WaitSeconds(3)) }.encode_to_vec()));
+        .assert_eq(&json("Login", &LoginResponse { answer: Some(login_response::Answer::WaitSeconds(3)), device: None }.encode_to_vec()));
     expect!["{}"].assert_eq(&json("Find", &[]));
     expect!["failed: the bytes are not a response of Register: failed to decode Protobuf message: RegisterResponse.things: invalid varint"]
         .assert_eq(&json("Register", &[0x0a, 200]));

@@ -40,7 +40,7 @@ impl Query for Find {
 impl Feature for Login {
     fn run(tx: &mut Tx<'_>, ask: LoginRequest) -> Outcome<LoginResponse> {
         tx.record(LoggedIn { user: ask.user });
-        Ok(LoginResponse { answer: Some(login_response::Answer::WaitSeconds(3)) })
+        Ok(LoginResponse { answer: Some(login_response::Answer::WaitSeconds(3)), device: None })
     }
 }
 
@@ -224,12 +224,16 @@ fn what_is_logged_has_no_secrets() {
         named: BTreeMap::from([("two".to_owned(), device("two"))]),
     };
     let bytes = request.encode_to_vec();
-    let logged = Everything.loggable(SCHEMA.method("Login").unwrap(), &bytes);
+    let logged = Everything.loggable_request(SCHEMA.method("Login").unwrap(), &bytes);
     assert!(bytes.windows(6).any(|window| window == b"secret"));
     assert!(!logged.windows(6).any(|window| window == b"secret"));
     let logged = LoginRequest::decode(&logged[..]).unwrap();
     assert_eq!((logged.user.as_str(), logged.devices.len(), logged.named["two"].name.as_str()), ("ann", 2, "two"));
-    let plain = Everything.loggable(SCHEMA.method("Find").unwrap(), b"anything");
+    let response = LoginResponse { device: Some(device("phone")), ..LoginResponse::default() }.encode_to_vec();
+    let logged = Everything.loggable_response(SCHEMA.method("Login").unwrap(), &response);
+    let kept = LoginResponse::decode(&logged[..]).unwrap().device.unwrap();
+    assert_eq!((kept.name.as_str(), kept.token.len()), ("phone", 0));
+    let plain = Everything.loggable_request(SCHEMA.method("Find").unwrap(), b"anything");
     assert!(matches!(plain, std::borrow::Cow::Borrowed(b"anything")));
 }
 

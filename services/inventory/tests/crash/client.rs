@@ -225,13 +225,15 @@ impl Client {
         let attempt = Attempt { id, acknowledged_below: Sequence(0), command };
         self.sent.insert(key, Sent { attempt, attempts: 0, answered: None, doubled: false, dead: false });
         self.counts.sent += 1;
-        let unanswered = self.sent.iter().find(|((of, _), sent)| *of == key.0 && sent.answered.is_none()).map(|((_, sequence), _)| *sequence);
+        let unanswered =
+            self.sent.iter().find(|((of, _), sent)| *of == key.0 && sent.answered.is_none()).map(|((_, sequence), _)| *sequence);
         let session = &mut self.sessions[place];
         let told = unanswered.expect("the new one is").min(session.next.saturating_sub(UNACKNOWLEDGED));
         session.told_below = session.told_below.max(told);
         let forgotten = session.told_below.saturating_sub(2 * UNACKNOWLEDGED);
         let waiting = &self.waiting;
-        let waited_for = |key: RequestKey| waiting.values().any(|waits| matches!(waits, Waits::Request(of) | Waits::Fate(of, _) if *of == key));
+        let waited_for =
+            |key: RequestKey| waiting.values().any(|waits| matches!(waits, Waits::Request(of) | Waits::Fate(of, _) if *of == key));
         self.sent.retain(|of, sent| of.0 != key.0 || of.1 >= forgotten || sent.answered.is_none() || waited_for(*of));
         key
     }
@@ -354,7 +356,9 @@ impl Client {
         let Some(effect) = history.effect(key) else {
             assert!(!matches!(sent.answered, Some(Answered::Effect(_))), "{key:?} was acknowledged, and is gone from the log: {sent:?}");
             if repeated {
-                let Command::Call { key: Some(idempotency), .. } = &sent.attempt.command else { panic!("{key:?} is repeated, and never acted") };
+                let Command::Call { key: Some(idempotency), .. } = &sent.attempt.command else {
+                    panic!("{key:?} is repeated, and never acted")
+                };
                 let first = history.keyed(idempotency).unwrap_or_else(|| panic!("key {idempotency} is repeated, and never acted"));
                 assert!(first.entry <= history.durable(), "an answer leaves before its entry is on the disk");
                 assert_eq!(first.answer, response, "the answer of key {idempotency}");
@@ -418,11 +422,15 @@ impl Client {
 
     /// Of what was handed to a process that ended before it took it, nobody waits for an answer.
     pub(crate) fn check_all_told(&self, machine: &Machine) {
-        let never_taken: Vec<Token> = machine.inputs.iter().filter_map(|input| match input {
-            Input::Attempt(token, _) | Input::Outcome(token, _) => Some(*token),
-            Input::Read(read) => Some(read.token),
-            _ => None,
-        }).collect();
+        let never_taken: Vec<Token> = machine
+            .inputs
+            .iter()
+            .filter_map(|input| match input {
+                Input::Attempt(token, _) | Input::Outcome(token, _) => Some(*token),
+                Input::Read(read) => Some(read.token),
+                _ => None,
+            })
+            .collect();
         let untold: Vec<_> = self.waiting.iter().filter(|(token, _)| !never_taken.contains(token)).collect();
         assert!(untold.is_empty(), "the replica stopped and left these without a word: {untold:?}");
     }

@@ -14,6 +14,8 @@ const SECTOR: usize = 4096;
 /// Bits flipped in the base.
 const BASE_FLIPS: usize = if cfg!(debug_assertions) { 120 } else { 600 };
 
+type Ask = (MethodId, Vec<u8>);
+
 /// A disk on which nothing runs, and what it holds.
 struct Rest {
     disk: MemoryDisk,
@@ -21,7 +23,7 @@ struct Rest {
     digests: (u128, u128),
     applied: u64,
     rows: Vec<(Vec<u8>, Vec<u8>)>,
-    reads: Vec<((MethodId, Vec<u8>), Vec<u8>)>,
+    reads: Vec<(Ask, Vec<u8>)>,
 }
 
 impl Rest {

@@ -64,7 +64,9 @@ fn a_late_attempt_at_what_took_effect_gets_its_answer() {
     desk.send(2, soon);
     desk.finish();
     let replies: Vec<Reply> = desk.machine.desk.replies.drain(..).map(|(_, reply, _)| reply).collect();
-    let [Reply::Done { response, repeated: false }, Reply::Done { response: again, repeated: true }, Reply::Refused(refusal)] = &replies[..] else {
+    let [Reply::Done { response, repeated: false }, Reply::Done { response: again, repeated: true }, Reply::Refused(refusal)] =
+        &replies[..]
+    else {
         panic!("{replies:?}");
     };
     assert_eq!(response, again);

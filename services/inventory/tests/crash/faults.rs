@@ -98,7 +98,8 @@ fn a_stop_in_order_finishes_what_was_taken() {
         scene.client.check_all_told(&scene.machine);
         let applied = scene.machine.status().progress.0;
         let (disk, client, chance, history, wall) = scene.kill();
-        let mut scene = Scene::again(&disk, wall, history, client, chance).unwrap_or_else(|fault| panic!("it does not start again: {fault}"));
+        let mut scene =
+            Scene::again(&disk, wall, history, client, chance).unwrap_or_else(|fault| panic!("it does not start again: {fault}"));
         assert_eq!(scene.machine.status().progress.0, applied.next(), "only the entry that begins a term is new");
         scene.client.resume(&mut scene.machine, &mut scene.chance);
         scene.settle();
@@ -119,7 +120,9 @@ fn ticks_that_come_late_and_together_are_as_good_as_any() {
 #[test]
 fn a_disk_that_fails_during_recovery_is_named_and_a_good_one_goes_on() {
     let mut met = 0;
-    for (operation, file) in [("read", "log/0000"), ("open", "log/0000"), ("sync", "log/0000"), ("read", "base.redb"), ("open", "base.redb")] {
+    for (operation, file) in
+        [("read", "log/0000"), ("open", "log/0000"), ("sync", "log/0000"), ("read", "base.redb"), ("open", "base.redb")]
+    {
         let mut scene = Scene::new(31);
         scene.work(120);
         let (disk, client, chance, history, wall) = scene.kill();
@@ -132,7 +135,8 @@ fn a_disk_that_fails_during_recovery_is_named_and_a_good_one_goes_on() {
         assert!(fault.file.contains(file) && fault.kind == FaultKind::Io, "{operation} of {file} was to fail: {fault}");
         drop(failed);
         disk.restart_process();
-        let mut scene = Scene::again(&disk, wall, history, client, chance).unwrap_or_else(|fault| panic!("it does not start again: {fault}"));
+        let mut scene =
+            Scene::again(&disk, wall, history, client, chance).unwrap_or_else(|fault| panic!("it does not start again: {fault}"));
         scene.client.resume(&mut scene.machine, &mut scene.chance);
         scene.settle();
         met += 1;

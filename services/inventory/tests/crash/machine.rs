@@ -10,12 +10,13 @@ use onebox_replica::turn::take_turn;
 use onebox_replica::{Clock, Input, Job, JobDone, Limits, Replica, Status, Token, replica};
 use onebox_service::execute::{self, Context};
 use onebox_service::{Failure, Fault, Time};
-use onebox_store::log::{Cut, LogWriter};
+use onebox_store::log::Cut;
 use onebox_store::memory::MemoryDisk;
 use onebox_store::{Disk, LogIndex, NodeId};
 
 use crate::chance::Chance;
 use crate::history::History;
+use crate::interleave::{Interleaved, LogThread};
 use crate::world::{Desk, Trace};
 
 const KIB: usize = 1024;
@@ -63,9 +64,8 @@ pub(crate) type ReadAnswer = (Token, Result<Vec<u8>, Failure>, LogIndex);
 
 pub(crate) struct Machine {
     pub(crate) disk: MemoryDisk,
-    shared: Arc<dyn Disk>,
+    shared: Interleaved,
     pub(crate) replica: Replica,
-    writer: LogWriter,
     pub(crate) desk: Desk,
     pub(crate) answers: Vec<ReadAnswer>,
     pub(crate) inputs: Vec<Input>,
@@ -76,8 +76,6 @@ pub(crate) struct Machine {
     power_fails_at: u64,
     /// What was under way when the power failed.
     pub(crate) power_failed_in: Option<Work>,
-    /// Frames written by this process.
-    frames: u64,
     ticks: u64,
     /// Nobody tells the replica how full the disk is.
     pub(crate) blind: bool,
@@ -109,38 +107,40 @@ impl Machine {
             disk.fail_after(power_for);
         }
         history.process_ended();
-        let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+        let shared = Interleaved::new(disk.clone());
         let (segment_bytes, cache_bytes, flush_bytes_target) = (SEGMENT_BYTES, 256 * KIB, 12 * KIB);
         let setup = replica::Setup { limits, node: NODE, seed, segment_bytes, cache_bytes, flush_bytes_target };
-        match Replica::open(&shared, Arc::new(Inventory), setup) {
-            Err(fault) => Err(Box::new(NotOpened { fault, power_failed: disk.operations() > power_fails_at, history })),
-            Ok(opened) => Ok(Machine {
-                disk: disk.clone(),
-                shared,
-                replica: opened.replica,
-                writer: opened.writer,
-                desk: Desk::new(history),
-                answers: Vec::new(),
-                inputs: Vec::new(),
-                clock: Clock { wall, uptime: 0 },
-                limits,
-                cut: opened.cut,
-                power_fails_at,
-                power_failed_in: (disk.operations() > power_fails_at).then_some(Work::Open),
-                frames: 0,
-                ticks: 0,
-                blind: false,
-            }),
+        let opened = Replica::open(&(Arc::new(shared.clone()) as Arc<dyn Disk>), Arc::new(Inventory), setup);
+        let power_failed = disk.operations() > power_fails_at;
+        match opened {
+            Err(fault) => Err(Box::new(NotOpened { fault, power_failed, history })),
+            Ok(opened) => {
+                *shared.log() = Some(LogThread::new(opened.writer));
+                Ok(Machine {
+                    disk: disk.clone(),
+                    shared,
+                    replica: opened.replica,
+                    desk: Desk::new(history),
+                    answers: Vec::new(),
+                    inputs: Vec::new(),
+                    clock: Clock { wall, uptime: 0 },
+                    limits,
+                    cut: opened.cut,
+                    power_fails_at,
+                    power_failed_in: power_failed.then_some(Work::Open),
+                    ticks: 0,
+                    blind: false,
+                })
+            }
         }
     }
 
     /// Ends the process without warning. What it wrote and did not sync is still unsynced.
-    pub(crate) fn kill(self) -> History {
+    pub(crate) fn kill(mut self) -> History {
+        let (disk, history) = (self.disk.clone(), std::mem::take(&mut self.desk.history));
         // Nothing that an orderly end of a value would still write may reach the disk.
-        self.disk.fail_after(0);
-        let Machine { disk, replica, writer, desk, inputs, .. } = self;
-        let Desk { history, frame, jobs, queries, retired, .. } = desk;
-        drop((inputs, frame, jobs, queries, retired, writer, replica));
+        disk.fail_after(0);
+        drop(self);
         disk.restart_process();
         history
     }
@@ -186,6 +186,10 @@ impl Machine {
     pub(crate) fn turn_anyway(&mut self) {
         let inputs = std::mem::take(&mut self.inputs);
         take_turn(&mut self.replica, self.clock, inputs, &mut self.desk);
+        if let Some(frame) = self.desk.frame.take() {
+            let before = self.shared.log().as_mut().expect("the log is open").frame.replace(frame);
+            assert!(before.is_none(), "a frame is handed over while another is on its way");
+        }
         let Status { serves, progress: (applied, last), .. } = self.status();
         if serves && applied == last && self.desk.stop.is_none() {
             // Nothing is in flight, and then nothing is in the open entry either.
@@ -204,33 +208,31 @@ impl Machine {
         }
     }
 
+    /// Whether a frame is on its way to the disk.
+    pub(crate) fn frame_waits(&self) -> bool {
+        self.shared.log().as_ref().is_some_and(|log| log.frame.is_some())
+    }
+
     /// Writes the frame that waits, if one does.
     pub(crate) fn append(&mut self) {
-        let Some(frame) = self.desk.frame.take() else { return };
-        if self.ended() {
-            return;
+        if !self.ended() {
+            self.shared.log().as_mut().expect("the log is open").append(&self.disk);
+            self.hear_the_log();
         }
-        if frame.spare_made {
-            self.writer.note_spare();
-        }
-        let segments = segments_in_log(&self.disk);
-        let appended = self.writer.append(&frame.batch);
-        let work = match (self.frames, segments_in_log(&self.disk) > segments) {
-            (0, _) => Work::Recover,
-            (_, true) => Work::NewSegment,
-            (_, false) => Work::Append,
-        };
-        self.frames += 1;
-        self.after(work);
-        if self.power_failed_in.is_some() {
-            return;
-        }
-        match appended {
-            Ok(appended) => {
-                self.desk.history.synced();
-                self.give(Input::Persisted { number: frame.number, appended, needs_spare: self.writer.needs_spare() });
+    }
+
+    /// Takes what has become of frames to the replica.
+    fn hear_the_log(&mut self) {
+        let ended = std::mem::take(&mut self.shared.log().as_mut().expect("the log is open").ended);
+        for (work, input) in ended {
+            match &input {
+                Input::Persisted { .. } => self.desk.history.synced(),
+                // A frame that the power failed in is heard of by nobody.
+                _ => self.after(work),
             }
-            Err(fault) => self.give(Input::PersistFailed(fault)),
+            if self.power_failed_in.is_none() {
+                self.give(input);
+            }
         }
     }
 
@@ -239,6 +241,7 @@ impl Machine {
         if self.ended() {
             return;
         }
+        let seed = self.clock.uptime;
         let Some(job) = self.desk.jobs.remove(which) else { return };
         let work = match &job {
             Job::Flush(_) => Work::Flush,
@@ -246,7 +249,8 @@ impl Machine {
             Job::MoveToHistory(_) => Work::MoveToHistory,
             Job::Merge(_) | Job::Scrub { .. } => Work::Other,
         };
-        let done: JobDone = job.run(&*self.shared);
+        let done: JobDone = self.shared.while_running(seed, |disk| job.run(disk));
+        self.hear_the_log();
         self.after(work);
         if self.power_failed_in.is_none() {
             self.give(Input::JobDone(done));
@@ -281,6 +285,9 @@ impl Machine {
     }
 }
 
-fn segments_in_log(disk: &MemoryDisk) -> usize {
-    disk.files().iter().filter(|file| file.starts_with("log/") && file.ends_with(".seg")).count()
+impl Drop for Machine {
+    fn drop(&mut self) {
+        // The writer's files hold the disk that holds the writer.
+        *self.shared.log() = None;
+    }
 }

@@ -11,6 +11,7 @@ mod deadlines;
 mod determinism;
 mod faults;
 mod history;
+mod interleave;
 mod machine;
 mod power_loss;
 mod scene;

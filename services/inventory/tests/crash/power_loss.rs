@@ -100,6 +100,7 @@ impl Life {
     /// Until the power fails.
     fn process(&mut self, mut machine: Machine, tally: &mut Tally) {
         let mut served = false;
+        tally.cuts += u64::from(machine.cut.is_some());
         for step in 0.. {
             assert!(step < STEPS_MAX, "nothing happens any more: {:?}, {} wait", machine.status(), self.client.waiting());
             if let Some(work) = machine.power_failed_in {
@@ -133,7 +134,11 @@ impl Life {
         let (applied, _) = machine.status().progress;
         tally.recoveries += 1;
         tally.cuts += u64::from(machine.cut.is_some());
-        assert!(applied.0 > self.client.answered_at(), "entry {} was acknowledged, and the log ends before {applied}", self.client.answered_at());
+        assert!(
+            applied.0 > self.client.answered_at(),
+            "entry {} was acknowledged, and the log ends before {applied}",
+            self.client.answered_at()
+        );
         let compared = machine.desk.history.came_back(applied.0, machine.replica.digests());
         tally.digests += u64::from(compared);
         if let Some(before) = self.before.take() {
@@ -166,7 +171,8 @@ impl Life {
 fn same(left: &MemoryDisk, right: &MemoryDisk) -> bool {
     let files = left.files();
     // What is in the history was synced long ago.
-    files == right.files() && files.iter().filter(|file| !file.starts_with("history/")).all(|file| left.read_file(file) == right.read_file(file))
+    files == right.files()
+        && files.iter().filter(|file| !file.starts_with("history/")).all(|file| left.read_file(file) == right.read_file(file))
 }
 
 /// The log and the history alone must give the same state.

@@ -26,7 +26,8 @@ pub(crate) struct Scene {
 impl Scene {
     /// A new machine that serves, and a client.
     pub(crate) fn new(seed: u64) -> Scene {
-        let machine = Machine::open(&MemoryDisk::new(), START, seed, History::default(), u64::MAX).unwrap_or_else(|not| panic!("{}", not.fault));
+        let machine =
+            Machine::open(&MemoryDisk::new(), START, seed, History::default(), u64::MAX).unwrap_or_else(|not| panic!("{}", not.fault));
         let mut scene = Scene { machine, client: Client::default(), chance: Chance::new(seed), working: false };
         scene.until("it serves", |scene| scene.machine.status().serves);
         scene
@@ -48,7 +49,12 @@ impl Scene {
             }
             self.step();
         }
-        panic!("after {STEPS_MAX} steps still not: {what}; {:?}, {} wait, stop: {:?}", self.machine.status(), self.client.waiting(), self.machine.desk.stop);
+        panic!(
+            "after {STEPS_MAX} steps still not: {what}; {:?}, {} wait, stop: {:?}",
+            self.machine.status(),
+            self.client.waiting(),
+            self.machine.desk.stop
+        );
     }
 
     /// Opens a disk again, for a client that was there before, and waits until it serves or has stopped.
@@ -112,7 +118,7 @@ impl Scene {
     pub(crate) fn finish_work(&mut self) {
         for _ in 0..STEPS_MAX {
             let desk = &self.machine.desk;
-            if desk.frame.is_none() && desk.jobs.is_empty() && self.machine.inputs.is_empty() {
+            if !self.machine.frame_waits() && desk.jobs.is_empty() && self.machine.inputs.is_empty() {
                 return;
             }
             self.machine.append();

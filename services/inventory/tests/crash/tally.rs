@@ -38,7 +38,8 @@ impl Tally {
     }
 
     pub(crate) fn add(&mut self, counts: &Counts) {
-        let Counts { sent, acknowledged, refused, repeated, fates, took_effect, no_effect, reads, overloaded, put_off, unknown, disk_low } = counts;
+        let Counts { sent, acknowledged, refused, repeated, fates, took_effect, no_effect, reads, overloaded, put_off, unknown, disk_low } =
+            counts;
         let sums = &mut self.counts;
         sums.sent += sent;
         sums.acknowledged += acknowledged;
@@ -60,7 +61,10 @@ impl fmt::Display for Tally {
         let Tally { images, kinds, mixed, places, kills, recoveries, cuts, digests, rebuilt, flushes, scrubs, effects, counts } = self;
         writeln!(f, "{images} crash images ({mixed} of them neither all nor nothing): {kinds:?}; {kills} kills beside them")?;
         writeln!(f, "the power failed in: {places:?}")?;
-        writeln!(f, "{recoveries} recoveries, {cuts} with a torn tail cut; {digests} digests compared, {rebuilt} states rebuilt from the log")?;
+        writeln!(
+            f,
+            "{recoveries} recoveries, {cuts} with a torn tail cut; {digests} digests compared, {rebuilt} states rebuilt from the log"
+        )?;
         writeln!(f, "{flushes} flushes, {scrubs} whole scrubs, {effects} requests in the logs")?;
         write!(f, "{counts:?}")
     }

@@ -52,7 +52,9 @@ impl Workload {
     /// Reads that together show everything that there is to see.
     pub(crate) fn every_read(&self) -> Vec<(MethodId, Vec<u8>)> {
         let locations = [0].into_iter().chain(self.locations.iter().copied());
-        locations.flat_map(|location| [ask::<GetStock>(&GetStockRequest { location }), ask::<ListLocations>(&ListLocationsRequest { location })]).collect()
+        locations
+            .flat_map(|location| [ask::<GetStock>(&GetStockRequest { location }), ask::<ListLocations>(&ListLocationsRequest { location })])
+            .collect()
     }
 
     /// Takes note of a response.
@@ -87,7 +89,8 @@ impl Workload {
     }
 
     fn add_products(&self, chance: &mut Chance) -> (MethodId, Vec<u8>) {
-        let skus = (0..1 + chance.below(2)).map(|part| if chance.once_in(12) { "GPU".to_owned() } else { format!("GPU {}-{part}", self.names) });
+        let skus =
+            (0..1 + chance.below(2)).map(|part| if chance.once_in(12) { "GPU".to_owned() } else { format!("GPU {}-{part}", self.names) });
         ask::<AddProducts>(&AddProductsRequest { skus: skus.collect() })
     }
 
@@ -113,7 +116,11 @@ impl Workload {
     }
 
     fn fulfill(&self, chance: &mut Chance) -> (MethodId, Vec<u8>) {
-        let pick = |chance: &mut Chance| Pick { product: self.product(chance), location: self.location(chance), quantity: chance.below(3) as i64 + 1 };
+        let pick = |chance: &mut Chance| Pick {
+            product: self.product(chance),
+            location: self.location(chance),
+            quantity: chance.below(3) as i64 + 1,
+        };
         let picks = (0..chance.below(3)).map(|_| pick(chance)).collect();
         ask::<Fulfill>(&FulfillRequest { reservation: self.reservation(chance), picks })
     }

@@ -25,6 +25,8 @@ const MIB: u64 = 1024 * 1024;
 const RESIDENT_MAX: u64 = 1024 * MIB;
 /// Connections of each kind: together they hold far more bytes in flight than the server takes.
 const CONNECTIONS: usize = 96;
+/// Looks at the memory, evenly over the run.
+const SAMPLES: u32 = 10;
 /// Skus of one request, and characters of each: a row and an index entry per sku, not much below the largest body.
 const SKUS: usize = 1_000;
 const SKU_CHARACTERS: usize = 600;
@@ -51,7 +53,7 @@ fn overload_is_refused_and_memory_stays_bounded() {
     let (product, location) = one_of(&mut connection, "reserved");
     put(&mut connection, location, product, 1_000_000_000);
 
-    let counts = Counts::default();
+    let (counts, mut resident) = (Counts::default(), Vec::new());
     let address = server.address();
     thread::scope(|scope| {
         for number in 0..CONNECTIONS {
@@ -59,16 +61,19 @@ fn overload_is_refused_and_memory_stays_bounded() {
             scope.spawn(move || add_products(address, number, counts));
             scope.spawn(move || reserve(address, number, counts));
         }
-        thread::sleep(Duration::from_secs(seconds));
+        for _ in 0..SAMPLES {
+            thread::sleep(Duration::from_secs(seconds) / SAMPLES);
+            resident.push((server.memory("VmRSS") / MIB).to_string());
+        }
         counts.stop.store(true, Ordering::Relaxed);
     });
-    let (peak, now) = (server.memory("VmHWM"), server.memory("VmRSS"));
+    let peak = server.memory("VmHWM");
     let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     eprintln!(
-        "overload: {seconds} s, {} connections; peak resident {} MiB, then {} MiB; {} acknowledged, {} refused with 429, {} connections broken",
+        "overload: {seconds} s, {} connections; peak resident {} MiB, over time {}; {} acknowledged, {} refused with 429, {} connections broken",
         2 * CONNECTIONS,
         peak / MIB,
-        now / MIB,
+        resident.join(" "),
         count(&counts.acknowledged),
         count(&counts.refused),
         count(&counts.broken)
