@@ -11,7 +11,7 @@ use std::time::Instant;
 use onebox_replica::Limits;
 use onebox_store::memory::MemoryDisk;
 
-use crate::world::{Chance, Choice, Inproc, Options, Warehouse};
+use onebox_bench::world::{Chance, Choice, Inproc, Options, Warehouse};
 
 const SHELVES: u64 = 1_000;
 const PRODUCTS: u64 = 100;
@@ -53,7 +53,9 @@ fn print_costs() {
         Ok(_) | Err(_) => println!("allocations: onebox-count failed"),
     }
     match (instructions(&count, 2_000), instructions(&count, 12_000)) {
-        (Some(few), Some(many)) => println!("one request in entries of 100: {} instructions (callgrind, 10,000 rows)", (many - few) / 10_000),
+        (Some(few), Some(many)) => {
+            println!("one request in entries of 100: {} instructions (callgrind, 10,000 rows)", (many - few) / 10_000)
+        }
         (_, _) => println!("instructions: not counted; install valgrind"),
     }
 }

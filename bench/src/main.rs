@@ -13,7 +13,6 @@ mod quantiles;
 mod replay;
 mod server;
 mod warehouse;
-mod world;
 
 /// The benchmarks and what each measures.
 const BENCHMARKS: &str = "\

@@ -13,7 +13,7 @@ use onebox_node::folder::Folder;
 use onebox_replica::Limits;
 use onebox_store::Disk;
 
-use crate::world::{Chance, Choice, Inproc, Options, Warehouse};
+use onebox_bench::world::{Chance, Choice, Inproc, Options, Warehouse};
 
 const BATCH: u64 = 100;
 const MIB: u64 = 1 << 20;

@@ -99,16 +99,17 @@ impl Warehouse {
 
     /// All requests of a method: of UpdateStock one for each stock row, of GetStock one for each shelf.
     pub(crate) fn requests(&self, method: Method, protocol: Protocol) -> Arc<Vec<Vec<u8>>> {
-        let shelves = self.shelves.iter().enumerate();
+        let shelves = self.shelves.iter();
         let requests = match method {
             Method::UpdateStock => shelves
+                .enumerate()
                 .flat_map(|(number, shelf)| {
                     let first = number * PRODUCTS_PER_SHELF;
                     let products = (first..first + PRODUCTS_PER_SHELF).map(|product| self.products[product % self.products.len()]);
                     products.map(move |product| update_stock(*shelf, product, protocol))
                 })
                 .collect(),
-            Method::GetStock => shelves.map(|(_, shelf)| get_stock(*shelf, protocol)).collect(),
+            Method::GetStock => shelves.map(|shelf| get_stock(*shelf, protocol)).collect(),
         };
         Arc::new(requests)
     }

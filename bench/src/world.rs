@@ -60,9 +60,11 @@ impl World for Todo {
 }
 
 /// What a benchmark chooses.
-pub(crate) struct Options {
-    pub(crate) limits: Limits,
-    pub(crate) flush_bytes: usize,
+pub struct Options {
+    /// The replica's bounds.
+    pub limits: Limits,
+    /// Bytes of changed rows at which they are flushed.
+    pub flush_bytes: usize,
 }
 
 impl Default for Options {
@@ -72,7 +74,7 @@ impl Default for Options {
 }
 
 /// A replica of the inventory on one thread.
-pub(crate) struct Inproc {
+pub struct Inproc {
     replica: Replica,
     writer: LogWriter,
     disk: Arc<dyn Disk>,
@@ -85,7 +87,7 @@ pub(crate) struct Inproc {
 
 impl Inproc {
     /// Opens what is on `disk` and replays it.
-    pub(crate) fn open(disk: Arc<dyn Disk>, Options { limits, flush_bytes }: Options) -> Inproc {
+    pub fn open(disk: Arc<dyn Disk>, Options { limits, flush_bytes }: Options) -> Inproc {
         let setup = Setup {
             limits,
             node: NodeId(7),
@@ -95,7 +97,8 @@ impl Inproc {
             flush_bytes_target: flush_bytes,
         };
         let Opened { replica, writer, .. } = Replica::open(&disk, Arc::new(Inventory), setup).expect("the disk opens");
-        let mut inproc = Inproc { replica, writer, disk, todo: Todo::default(), session: SessionId(0), sequence: 0, now: 1, frame_bytes: 0 };
+        let mut inproc =
+            Inproc { replica, writer, disk, todo: Todo::default(), session: SessionId(0), sequence: 0, now: 1, frame_bytes: 0 };
         while !inproc.replica.status().serves {
             inproc.turn(Vec::new());
         }
@@ -103,7 +106,7 @@ impl Inproc {
     }
 
     /// Opens a session for requests.
-    pub(crate) fn open_session(&mut self) {
+    pub fn open_session(&mut self) {
         let id = RequestId { session: SessionId(0), sequence: Sequence(0), not_after: Time(u64::MAX) };
         let attempt = Attempt { id, acknowledged_below: Sequence(0), command: Command::OpenSession };
         self.settle(vec![Input::Attempt(Token(0), attempt)]);
@@ -111,7 +114,7 @@ impl Inproc {
     }
 
     /// An attempt at a method.
-    pub(crate) fn attempt(&mut self, method: &str, body: Vec<u8>, acknowledged_below: u64) -> Input {
+    pub fn attempt(&mut self, method: &str, body: Vec<u8>, acknowledged_below: u64) -> Input {
         self.sequence += 1;
         let id = RequestId { session: self.session, sequence: Sequence(self.sequence), not_after: Time(u64::MAX) };
         let method = method_id(method);
@@ -120,17 +123,17 @@ impl Inproc {
     }
 
     /// The sequence number of the last attempt.
-    pub(crate) fn sequence(&self) -> u64 {
+    pub fn sequence(&self) -> u64 {
         self.sequence
     }
 
     /// Bytes of log written so far.
-    pub(crate) fn frame_bytes(&self) -> u64 {
+    pub fn frame_bytes(&self) -> u64 {
         self.frame_bytes
     }
 
     /// One turn, and what it left to be done.
-    pub(crate) fn turn(&mut self, inputs: Vec<Input>) {
+    pub fn turn(&mut self, inputs: Vec<Input>) {
         self.now += 1_000;
         let clock = Clock { wall: Time(self.now), uptime: self.now };
         take_turn(&mut self.replica, clock, inputs, &mut self.todo);
@@ -152,7 +155,7 @@ impl Inproc {
     }
 
     /// Takes turns until everything that came in is answered.
-    pub(crate) fn settle(&mut self, inputs: Vec<Input>) {
+    pub fn settle(&mut self, inputs: Vec<Input>) {
         let wanted = self.todo.answers + inputs.len() as u64;
         self.turn(inputs);
         while self.todo.answers < wanted {
@@ -161,7 +164,7 @@ impl Inproc {
     }
 
     /// Requests that were carried out, and that were not.
-    pub(crate) fn answered(&self) -> (u64, u64) {
+    pub fn answered(&self) -> (u64, u64) {
         (self.todo.done, self.todo.refused)
     }
 }
@@ -171,14 +174,14 @@ fn method_id(name: &str) -> MethodId {
 }
 
 /// A warehouse of `shelves` shelves below one building and `products` products, each with stock on each shelf.
-pub(crate) struct Warehouse {
+pub struct Warehouse {
     shelves: Vec<u64>,
     products: Vec<u64>,
 }
 
 impl Warehouse {
     /// Builds it through requests.
-    pub(crate) fn build(inproc: &mut Inproc, shelves: u64, products: u64) -> Warehouse {
+    pub fn build(inproc: &mut Inproc, shelves: u64, products: u64) -> Warehouse {
         let names = (0..shelves).map(|number| NewLocation { name: format!("shelf {number}"), children: Vec::new() });
         let ask = AddLocationsRequest { parent: 0, locations: names.collect() };
         let add = inproc.attempt("AddLocations", ask.encode_to_vec(), 0);
@@ -199,12 +202,12 @@ impl Warehouse {
     }
 
     /// The stock rows.
-    pub(crate) fn rows(&self) -> u64 {
+    pub fn rows(&self) -> u64 {
         (self.shelves.len() * self.products.len()) as u64
     }
 
     /// A change of one stock row.
-    pub(crate) fn update(&self, inproc: &mut Inproc, row: u64, change: i64, acknowledged_below: u64) -> Input {
+    pub fn update(&self, inproc: &mut Inproc, row: u64, change: i64, acknowledged_below: u64) -> Input {
         let shelf = self.shelves[(row % self.shelves.len() as u64) as usize];
         let product = self.products[(row / self.shelves.len() as u64) as usize];
         let ask = UpdateStockRequest { location: shelf, product, change };
@@ -213,11 +216,11 @@ impl Warehouse {
 }
 
 /// A small generator of chance, the same in every run.
-pub(crate) struct Chance(pub(crate) u64);
+pub struct Chance(pub u64);
 
 impl Chance {
     /// The next number: splitmix64.
-    pub(crate) fn next(&mut self) -> u64 {
+    pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -226,14 +229,14 @@ impl Chance {
     }
 
     /// A number from 0 to 1.
-    pub(crate) fn fraction(&mut self) -> f64 {
+    pub fn fraction(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1u64 << 53) as f64
     }
 }
 
 /// How rows are chosen.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Choice {
+pub enum Choice {
     /// Each row as likely as any other.
     Uniform,
     /// Few rows very often: Zipf with exponent 0.99, by inverting the continuous distribution.
@@ -242,7 +245,7 @@ pub(crate) enum Choice {
 
 impl Choice {
     /// A row of `rows`.
-    pub(crate) fn row(self, chance: &mut Chance, rows: u64) -> u64 {
+    pub fn row(self, chance: &mut Chance, rows: u64) -> u64 {
         match self {
             Choice::Uniform => chance.next() % rows,
             Choice::Zipf => {

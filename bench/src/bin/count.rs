@@ -7,12 +7,8 @@
 
 use std::alloc::System;
 
+use onebox_bench::world::{Chance, Choice, Inproc, Options, Warehouse};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
-
-#[path = "../world.rs"]
-mod world;
-
-use world::{Chance, Choice, Inproc, Options, Warehouse};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;

@@ -14,7 +14,7 @@ use serde_json::Value;
 const SILENCE_MAX: Duration = Duration::from_secs(90);
 
 /// A request, to be sent as often as one likes.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Ask {
     pub(crate) verb: &'static str,
     pub(crate) path: String,
@@ -44,6 +44,14 @@ impl Ask {
 
     pub(crate) fn keyed(self, key: impl Into<String>) -> Ask {
         self.with("Idempotency-Key", key)
+    }
+}
+
+/// The beginning of it, for messages of failed tests.
+impl std::fmt::Debug for Ask {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let body: String = String::from_utf8_lossy(self.body.as_deref().unwrap_or_default()).chars().take(300).collect();
+        write!(f, "{} {} {:?} {body}", self.verb, self.path, self.headers)
     }
 }
 

@@ -12,8 +12,7 @@ use crate::server::Server;
 /// Sends a request that must be refused with this status and a problem that has at least these members.
 pub(crate) fn refused(connection: &mut Connection, ask: &Ask, status: u16, members: Value) -> Value {
     let reply = connection.ask(ask);
-    let shown = String::from_utf8_lossy(ask.body.as_deref().unwrap_or_default()).chars().take(200).collect::<String>();
-    assert_eq!(reply.status, status, "{} {} {:?} {shown}\n{reply}", ask.verb, ask.path, ask.headers);
+    assert_eq!(reply.status, status, "{ask:?}\n{reply}");
     assert_eq!(reply.header("content-type"), Some("application/problem+json"), "{reply}");
     let problem = reply.json();
     assert_eq!(problem["status"], json!(status), "{reply}");
@@ -21,7 +20,7 @@ pub(crate) fn refused(connection: &mut Connection, ask: &Ask, status: u16, membe
         assert!(problem[member].as_str().is_some_and(|text| !text.is_empty()), "no {member}: {reply}");
     }
     for (name, value) in members.as_object().expect("members are given as an object") {
-        assert_eq!(&problem[name], value, "{name} of the answer to {} {} {shown}\n{reply}", ask.verb, ask.path);
+        assert_eq!(&problem[name], value, "{name} of the answer to {ask:?}\n{reply}");
     }
     problem
 }

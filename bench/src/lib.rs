@@ -1,0 +1,3 @@
+//! What the benchmarks share: a replica on one thread.
+
+pub mod world;
