@@ -72,6 +72,12 @@ pub fn serve(service: Arc<dyn Service>, settings: &Settings, stop: impl Future<O
     let mut claim = claim::claim(&settings.data, &settings.listen.to_string())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(settings.network_threads.max(1)).enable_all().build();
     let runtime = runtime.map_err(|error| format!("cannot start the network threads: {error}"))?;
+    // Listened to from here on: being asked to stop during the start counts too.
+    let asked = runtime.spawn(stop);
+    let stop = async move {
+        // It ends without having completed only if it panicked; then nobody could ask any more.
+        let _ = asked.await;
+    };
     let listener = runtime.block_on(TcpListener::bind(settings.listen));
     let listener = listener.map_err(|error| format!("cannot listen on {}: {error}; give another --listen", settings.listen))?;
     let address = listener.local_addr().map_or_else(|_| settings.listen.to_string(), |address| address.to_string());

@@ -59,11 +59,16 @@ pub(crate) fn start(parts: Parts) {
         let writer = opened.writer;
         move || write_log(writer, &frames_source, &sender)
     });
+    let (warm, warm_source) = sync_channel(1);
+    spawn("warmer", {
+        let (disk, sender) = (Arc::clone(&disk), sender.clone());
+        move || work_off(&*disk, &warm_source, &sender)
+    });
     spawn("worker", {
         let disk = Arc::clone(&disk);
         move || work_off(&*disk, &work_source, &sender)
     });
-    let world = Threads { frames, work, link, readers, events, ended: false };
+    let world = Threads { frames, work, warm, link, readers, events, ended: false };
     let executor = Executor { replica: opened.replica, inputs, world, disk, clocks, ticks: 0 };
     spawn("executor", move || executor.run());
 }
@@ -169,6 +174,7 @@ impl Executor {
 struct Threads {
     frames: SyncSender<PersistBatch>,
     work: SyncSender<Work>,
+    warm: SyncSender<Work>,
     link: Arc<Link>,
     readers: Readers,
     events: Box<dyn Fn(PartitionEvent) + Send>,
@@ -198,7 +204,13 @@ impl World for Threads {
     }
 
     fn start(&mut self, job: Job) {
-        let _ = self.work.send(Work::Run(job));
+        // One job of each kind is out at most, so neither send waits. A thread that is gone has told why.
+        let _ = match job {
+            Job::Warm(_) => self.warm.send(Work::Run(job)),
+            Job::Flush(_) | Job::Merge(_) | Job::PrepareSpare { .. } | Job::MoveToHistory(_) | Job::Scrub { .. } => {
+                self.work.send(Work::Run(job))
+            }
+        };
     }
 
     fn discard(&mut self, retired: Retired) {

@@ -36,6 +36,11 @@ impl Queue {
         Some((token, attempt))
     }
 
+    /// What waits behind the next `after` attempts, at most `count` of it.
+    pub(crate) fn commands(&self, after: usize, count: usize) -> Vec<Command> {
+        self.attempts.iter().skip(after).take(count).map(|(_, attempt)| attempt.command.clone()).collect()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.attempts.is_empty()
     }

@@ -10,6 +10,7 @@ use onebox_store::{Disk, LogIndex};
 
 use crate::consensus::PersistBatch;
 use crate::input::Token;
+use crate::warming::WarmJob;
 
 /// What one turn wants done.
 #[derive(Debug, Default)]
@@ -69,6 +70,8 @@ pub enum Job {
     },
     /// Move segments to the history.
     MoveToHistory(Vec<SegmentNumber>),
+    /// Bring the rows of waiting requests into memory. Of no use later, so it has a thread of its own.
+    Warm(WarmJob),
     /// Check some rows of the base.
     Scrub {
         /// The scan.
@@ -89,6 +92,8 @@ pub enum JobDone {
     PrepareSpare(Result<(), Fault>),
     /// See [`Job::MoveToHistory`].
     MoveToHistory(Result<Vec<SegmentNumber>, Fault>),
+    /// See [`Job::Warm`].
+    Warm,
     /// See [`Job::Scrub`].
     Scrub(Result<ScrubProgress, Fault>, Box<ScrubJob>),
 }
@@ -101,6 +106,10 @@ impl Job {
             Job::Merge(job) => JobDone::Merge(job.run()),
             Job::PrepareSpare { segment_bytes } => JobDone::PrepareSpare(log::prepare_spare(disk, segment_bytes)),
             Job::MoveToHistory(segments) => JobDone::MoveToHistory(log::move_to_history(disk, &segments).map(|()| segments)),
+            Job::Warm(job) => {
+                job.run();
+                JobDone::Warm
+            }
             Job::Scrub { mut job, rows } => JobDone::Scrub(job.step(rows), job),
         }
     }

@@ -8,6 +8,7 @@
 //! Reading order: [`input`], [`effect`], [`turn`], [`replica`], then the parts it stands on.
 
 mod admission;
+mod background;
 mod clock;
 mod consensus;
 pub mod effect;
@@ -20,6 +21,7 @@ pub mod replica;
 mod requests;
 mod rows;
 pub mod turn;
+pub mod warming;
 
 pub use consensus::PersistBatch;
 pub use effect::{Effects, Job, JobDone, Note, Query, Stop};

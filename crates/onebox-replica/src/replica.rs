@@ -11,13 +11,14 @@ use onebox_service::attempt::{Attempt, Command, Reply, RequestId};
 use onebox_service::{Code, Fault, FaultKind, Service, Time};
 use onebox_store::log::{self, Cut, LogOptions};
 use onebox_store::names::NodeId;
-use onebox_store::state::{ScrubJob, ScrubProgress, State, StateOptions, View};
+use onebox_store::state::{State, StateOptions, View};
 use onebox_store::{Disk, LogIndex, Term};
 
 use crate::admission::Queue;
+use crate::background::Jobs;
 use crate::clock::LogClock;
 use crate::consensus::{Committed, Consensus, Start};
-use crate::effect::{Effects, Job, JobDone, Note, Query, Stop};
+use crate::effect::{Effects, Note, Query, Stop};
 use crate::entry::Entry;
 use crate::execution::{self, OpenEntry};
 use crate::input::{Clock, Input, Read, Token};
@@ -29,13 +30,6 @@ use crate::requests::Requests;
 pub const TICK_MICROS: u64 = 50_000;
 /// Ticks without a write after which the end of the log is asserted: one second.
 const MARKER_TICKS: u64 = 20;
-/// Ticks until a flush that found no room is tried again: one second.
-const FLUSH_RETRY_TICKS: u64 = 20;
-/// Rows that the scrub checks per tick.
-const SCRUB_ROWS_PER_TICK: usize = 2_000;
-/// Ticks between two whole scans of the base: ten minutes.
-const SCRUB_PAUSE_TICKS: u64 = 12_000;
-
 /// What is said to callers of a replica that has stopped, of requests that certainly changed nothing.
 pub(crate) const STOPPED: &str = "this node has stopped";
 
@@ -90,39 +84,23 @@ pub struct Replica {
     pub(crate) clock: LogClock,
     pub(crate) open: OpenEntry,
     pub(crate) effects: Effects,
-    consensus: Consensus,
-    queue: Queue,
+    pub(crate) consensus: Consensus,
+    pub(crate) queue: Queue,
     pub(crate) reads: Reads,
     in_flight: VecDeque<InFlight>,
     /// Number of the last entry that is published.
     published: u64,
-    view: View,
+    pub(crate) view: View,
     seed: u64,
-    segment_bytes: u64,
-    replaying: bool,
+    pub(crate) segment_bytes: u64,
+    pub(crate) replaying: bool,
     pub(crate) disk_low: bool,
     draining: bool,
-    stopped: Option<Stop>,
-    jobs: Jobs,
-    /// The scan of the base that goes on at the next tick.
-    scrubbing: Option<Box<ScrubJob>>,
-    log_bytes_unflushed: u64,
-    ticks: u64,
+    pub(crate) stopped: Option<Stop>,
+    pub(crate) jobs: Jobs,
+    pub(crate) log_bytes_unflushed: u64,
+    pub(crate) ticks: u64,
     quiet_since: u64,
-}
-
-/// Which jobs are under way: one of each kind at most.
-#[derive(Default)]
-struct Jobs {
-    flush: bool,
-    flush_at: u64,
-    merge: bool,
-    spare: bool,
-    /// The writer has not been told of it.
-    spare_made: bool,
-    history: bool,
-    scrub: bool,
-    scrub_at: u64,
 }
 
 /// A replica with the writer of its log, which lives on another thread, and what opening found.
@@ -185,7 +163,6 @@ impl Replica {
             draining: false,
             stopped: None,
             jobs: Jobs::default(),
-            scrubbing: None,
             log_bytes_unflushed: 0,
             ticks: 0,
             quiet_since: 0,
@@ -253,7 +230,7 @@ impl Replica {
         }
         self.hear_consensus()?;
         if let Some(mut batch) = self.consensus.take_batch() {
-            batch.spare_made = std::mem::take(&mut self.jobs.spare_made);
+            batch.spare_made = self.jobs.take_spare_made();
             self.effects.persist = Some(batch);
         }
         self.release();
@@ -308,43 +285,8 @@ impl Replica {
     fn persisted(&mut self, number: u64, appended: log::Appended, needs_spare: bool) {
         self.consensus.persisted(number, appended);
         self.quiet_since = self.ticks;
-        if needs_spare && !self.jobs.spare && !self.jobs.spare_made && self.stopped.is_none() {
-            self.jobs.spare = true;
-            self.effects.jobs.push(Job::PrepareSpare { segment_bytes: self.segment_bytes });
-        }
-    }
-
-    fn job_done(&mut self, done: JobDone) {
-        match done {
-            JobDone::Flush(Ok(flushed)) => {
-                self.jobs.flush = false;
-                self.effects.discard.push(self.state.flushed(*flushed));
-                self.effects.notes.push(Note::Flushed { at: self.state.base_applied().index, rows: self.state.rows() });
-                self.publish();
-            }
-            JobDone::Flush(Err(fault)) if fault.kind == FaultKind::DiskFull => {
-                self.jobs.flush = false;
-                self.jobs.flush_at = self.ticks + FLUSH_RETRY_TICKS;
-                self.state.flush_failed();
-                self.effects.notes.push(Note::FlushPostponed(fault));
-            }
-            JobDone::Merge(merged) => {
-                self.jobs.merge = false;
-                self.state.merged(merged);
-                self.publish();
-            }
-            JobDone::PrepareSpare(Ok(())) => (self.jobs.spare, self.jobs.spare_made) = (false, true),
-            // Without a spare the writer makes its segment itself, and says then whether there is room.
-            JobDone::PrepareSpare(Err(fault)) if fault.kind == FaultKind::DiskFull => self.jobs.spare = false,
-            JobDone::MoveToHistory(Ok(moved)) => {
-                self.jobs.history = false;
-                self.consensus.reader().retire(&moved);
-            }
-            JobDone::Scrub(Ok(progress), job) => self.scrubbed(progress, job),
-            JobDone::Flush(Err(fault))
-            | JobDone::PrepareSpare(Err(fault))
-            | JobDone::MoveToHistory(Err(fault))
-            | JobDone::Scrub(Err(fault), _) => self.stop(Stop::Fault(fault)),
+        if needs_spare && self.stopped.is_none() {
+            self.prepare_spare();
         }
     }
 
@@ -358,9 +300,7 @@ impl Replica {
             let words = "the state did not reach the position asked for in time";
             self.effects.refused_reads.push((token, Reply::refused(Code::DeadlineExceeded, words)));
         }
-        if let Some(job) = self.scrubbing.take() {
-            self.effects.jobs.push(Job::Scrub { job, rows: SCRUB_ROWS_PER_TICK });
-        }
+        self.scrub_on();
         if self.ticks - self.quiet_since >= MARKER_TICKS
             && self.serves()
             && self.queue.is_empty()
@@ -557,7 +497,7 @@ impl Replica {
         self.effects.refused_reads.extend(reads.into_iter().map(|read| (read.token, Reply::Retry(why))));
     }
 
-    fn publish(&mut self) {
+    pub(crate) fn publish(&mut self) {
         if !self.replaying {
             self.view = self.state.publish();
             self.effects.publish = Some(self.view.clone());
@@ -587,53 +527,8 @@ impl Replica {
         self.effects.replies.push((token, reply, self.view.position().index));
     }
 
-    // ---- background work ----
-
-    fn start_jobs(&mut self) {
-        if self.log_bytes_unflushed > self.limits.log_replay_bytes_max {
-            self.state.request_flush();
-        }
-        if !self.jobs.flush
-            && self.ticks >= self.jobs.flush_at
-            && let Some(job) = self.state.begin_flush()
-        {
-            self.jobs.flush = true;
-            self.log_bytes_unflushed = 0;
-            self.effects.jobs.push(Job::Flush(Box::new(job)));
-        }
-        if !self.jobs.merge
-            && let Some(job) = self.state.merge_job()
-        {
-            self.jobs.merge = true;
-            self.effects.jobs.push(Job::Merge(job));
-        }
-        if !self.jobs.history {
-            let flushed = self.state.base_applied().index;
-            let segments = self.consensus.reader().sealed_below(flushed);
-            if !segments.is_empty() {
-                self.jobs.history = true;
-                self.effects.jobs.push(Job::MoveToHistory(segments));
-            }
-        }
-        if !self.jobs.scrub && self.ticks >= self.jobs.scrub_at && !self.replaying {
-            self.jobs.scrub = true;
-            self.scrubbing = Some(Box::new(self.state.scrub_job()));
-        }
-    }
-
-    fn scrubbed(&mut self, progress: ScrubProgress, job: Box<ScrubJob>) {
-        match progress {
-            ScrubProgress::Ongoing { .. } => self.scrubbing = Some(job),
-            ScrubProgress::Sound { rows } => {
-                self.jobs.scrub = false;
-                self.jobs.scrub_at = self.ticks + SCRUB_PAUSE_TICKS;
-                self.effects.notes.push(Note::Scrubbed { rows });
-            }
-        }
-    }
-
     fn finish_drain(&mut self) {
-        if !self.draining || !self.queue_is_idle() || self.jobs.flush {
+        if !self.draining || !self.queue_is_idle() || self.jobs.flushing() {
             return;
         }
         if self.state.base_applied() == self.state.applied() {
@@ -650,7 +545,7 @@ impl Replica {
         self.queue.is_empty() && self.open.is_empty() && self.in_flight.is_empty() && self.reads.is_empty()
     }
 
-    fn stop(&mut self, stop: Stop) {
+    pub(crate) fn stop(&mut self, stop: Stop) {
         if self.stopped.is_some() {
             return;
         }

@@ -14,6 +14,7 @@ pub mod feature;
 pub mod keyspace;
 pub mod names;
 pub mod refusal;
+pub mod rehearsal;
 pub mod service;
 pub mod table;
 pub mod tx;

@@ -144,6 +144,12 @@ impl State {
         self.membership = Some(membership);
     }
 
+    /// Points looked for in the base so far: what the writer may have waited for a disk for.
+    #[must_use]
+    pub fn base_reads(&self) -> u64 {
+        self.base_reads.get()
+    }
+
     fn next_position(&self, index: LogIndex, term: Term, time: Time) -> Applied {
         let before = self.committed.applied;
         assert!(index > before.index, "entry {index} is committed after entry {}", before.index);
@@ -162,6 +168,7 @@ impl State {
         if let Some(slot) = self.memo.borrow().get(key) {
             return Ok(slot);
         }
+        self.base_reads.set(self.base_reads.get() + 1);
         let slot = self.base.get(key)?;
         Memo::keep(self.memo.borrow_mut(), key, &slot);
         Ok(slot)

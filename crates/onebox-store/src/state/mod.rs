@@ -33,7 +33,7 @@ mod scrub;
 mod twin_header;
 mod view;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
@@ -103,6 +103,7 @@ pub struct State {
     options: StateOptions,
     base: Arc<BaseReader>,
     memo: RefCell<Memo>,
+    base_reads: Cell<u64>,
     /// Takes the writes; its number tells which entries in flight are in it.
     active: Generation,
     active_number: u64,
@@ -147,6 +148,7 @@ impl State {
             view: View::new(Vec::new(), base.clone(), meta.applied),
             base,
             memo: RefCell::default(),
+            base_reads: Cell::new(0),
             active: Generation::new(options.hash_seed),
             active_number: 0,
             active_runs: RunStack::default(),

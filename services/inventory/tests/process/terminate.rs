@@ -37,3 +37,17 @@ fn a_stop_under_load_finishes_what_it_took_and_leaves_nothing_to_replay() {
     );
     server.stop();
 }
+
+#[test]
+fn a_stop_during_the_start_is_one_too() {
+    let scratch = Scratch::new("terminate-start");
+    let data = scratch.join("data");
+    for _ in 0..5 {
+        let server = Server::spawn(&data, "127.0.0.1:0", &[]);
+        server.await_line("\"to_apply\"");
+        server.terminate();
+        let (code, log) = server.exit();
+        assert_eq!(code, Some(0), "{log}");
+    }
+    Server::start(&data, &[]).stop();
+}

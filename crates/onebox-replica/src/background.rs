@@ -1,0 +1,157 @@
+//! The replica's work that others do: which jobs it starts, one of each kind at a time, and what follows from their ends.
+//!
+//! Nothing here may hold up a turn, and no answer waits for a job, except that a full set of dirty rows makes execution
+//! wait for the flush.
+
+use onebox_service::FaultKind;
+use onebox_store::state::{ScrubJob, ScrubProgress};
+
+use crate::effect::{Job, JobDone, Note, Stop};
+use crate::replica::Replica;
+use crate::warming::{WARM_READS_MIN, WARM_REQUESTS_MAX, WarmJob};
+
+/// Ticks until a flush that found no room is tried again: one second.
+const FLUSH_RETRY_TICKS: u64 = 20;
+/// Rows that the scrub checks per tick.
+const SCRUB_ROWS_PER_TICK: usize = 2_000;
+/// Ticks between two whole scans of the base: ten minutes.
+const SCRUB_PAUSE_TICKS: u64 = 12_000;
+
+/// Which jobs are under way: one of each kind at most.
+#[derive(Default)]
+pub(crate) struct Jobs {
+    flush: bool,
+    flush_at: u64,
+    merge: bool,
+    spare: bool,
+    /// The writer has not been told of it.
+    spare_made: bool,
+    history: bool,
+    scrub: bool,
+    scrub_at: u64,
+    /// The scan of the base that goes on at the next tick.
+    scrubbing: Option<Box<ScrubJob>>,
+    warm: bool,
+    /// Points read from the base when it was last looked at.
+    base_reads: u64,
+}
+
+impl Jobs {
+    pub(crate) fn flushing(&self) -> bool {
+        self.flush
+    }
+
+    /// Whether a spare segment was made that the log's writer has not been told of; it is told now.
+    pub(crate) fn take_spare_made(&mut self) -> bool {
+        std::mem::take(&mut self.spare_made)
+    }
+}
+
+impl Replica {
+    pub(crate) fn start_jobs(&mut self) {
+        if self.log_bytes_unflushed > self.limits.log_replay_bytes_max {
+            self.state.request_flush();
+        }
+        if !self.jobs.flush
+            && self.ticks >= self.jobs.flush_at
+            && let Some(job) = self.state.begin_flush()
+        {
+            self.jobs.flush = true;
+            self.log_bytes_unflushed = 0;
+            self.effects.jobs.push(Job::Flush(Box::new(job)));
+        }
+        if !self.jobs.merge
+            && let Some(job) = self.state.merge_job()
+        {
+            self.jobs.merge = true;
+            self.effects.jobs.push(Job::Merge(job));
+        }
+        if !self.jobs.history {
+            let flushed = self.state.base_applied().index;
+            let segments = self.consensus.reader().sealed_below(flushed);
+            if !segments.is_empty() {
+                self.jobs.history = true;
+                self.effects.jobs.push(Job::MoveToHistory(segments));
+            }
+        }
+        self.warm();
+        if !self.jobs.scrub && self.ticks >= self.jobs.scrub_at && !self.replaying {
+            self.jobs.scrub = true;
+            self.jobs.scrubbing = Some(Box::new(self.state.scrub_job()));
+        }
+    }
+
+    fn scrubbed(&mut self, progress: ScrubProgress, job: Box<ScrubJob>) {
+        match progress {
+            ScrubProgress::Ongoing { .. } => self.jobs.scrubbing = Some(job),
+            ScrubProgress::Sound { rows } => {
+                self.jobs.scrub = false;
+                self.jobs.scrub_at = self.ticks + SCRUB_PAUSE_TICKS;
+                self.effects.notes.push(Note::Scrubbed { rows });
+            }
+        }
+    }
+
+    /// Has requests rehearsed that wait behind those of the next turn, if this turn had to look into the base.
+    fn warm(&mut self) {
+        let reads = self.state.base_reads();
+        let looked = reads - std::mem::replace(&mut self.jobs.base_reads, reads);
+        if self.jobs.warm || looked < WARM_READS_MIN || self.queue.len() <= self.limits.turn_requests_max {
+            return;
+        }
+        self.jobs.warm = true;
+        let commands = self.queue.commands(self.limits.turn_requests_max, WARM_REQUESTS_MAX);
+        let (service, view) = (std::sync::Arc::clone(&self.service), self.view.clone());
+        self.effects.jobs.push(Job::Warm(WarmJob { service, view, commands, budget: self.limits.budget }));
+    }
+
+    /// Has a spare segment made, unless that is under way.
+    pub(crate) fn prepare_spare(&mut self) {
+        if !self.jobs.spare && !self.jobs.spare_made {
+            self.jobs.spare = true;
+            self.effects.jobs.push(Job::PrepareSpare { segment_bytes: self.segment_bytes });
+        }
+    }
+
+    /// Goes on with the scrub, a few rows a tick.
+    pub(crate) fn scrub_on(&mut self) {
+        if let Some(job) = self.jobs.scrubbing.take() {
+            self.effects.jobs.push(Job::Scrub { job, rows: SCRUB_ROWS_PER_TICK });
+        }
+    }
+
+    pub(crate) fn job_done(&mut self, done: JobDone) {
+        match done {
+            JobDone::Flush(Ok(flushed)) => {
+                self.jobs.flush = false;
+                self.effects.discard.push(self.state.flushed(*flushed));
+                self.effects.notes.push(Note::Flushed { at: self.state.base_applied().index, rows: self.state.rows() });
+                self.publish();
+            }
+            JobDone::Flush(Err(fault)) if fault.kind == FaultKind::DiskFull => {
+                self.jobs.flush = false;
+                self.jobs.flush_at = self.ticks + FLUSH_RETRY_TICKS;
+                self.state.flush_failed();
+                self.effects.notes.push(Note::FlushPostponed(fault));
+            }
+            JobDone::Merge(merged) => {
+                self.jobs.merge = false;
+                self.state.merged(merged);
+                self.publish();
+            }
+            JobDone::PrepareSpare(Ok(())) => (self.jobs.spare, self.jobs.spare_made) = (false, true),
+            // Without a spare the writer makes its segment itself, and says then whether there is room.
+            JobDone::PrepareSpare(Err(fault)) if fault.kind == FaultKind::DiskFull => self.jobs.spare = false,
+            JobDone::MoveToHistory(Ok(moved)) => {
+                self.jobs.history = false;
+                self.consensus.reader().retire(&moved);
+            }
+            JobDone::Warm => self.jobs.warm = false,
+            JobDone::Scrub(Ok(progress), job) => self.scrubbed(progress, job),
+            JobDone::Flush(Err(fault))
+            | JobDone::PrepareSpare(Err(fault))
+            | JobDone::MoveToHistory(Err(fault))
+            | JobDone::Scrub(Err(fault), _) => self.stop(Stop::Fault(fault)),
+        }
+    }
+}
