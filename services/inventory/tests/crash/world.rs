@@ -122,6 +122,7 @@ impl Debug for JobName<'_> {
             Job::PrepareSpare { segment_bytes } => write!(f, "spare of {segment_bytes}"),
             Job::MoveToHistory(segments) => write!(f, "history {segments:?}"),
             Job::Scrub { rows, .. } => write!(f, "scrub {rows}"),
+            Job::Warm(job) => write!(f, "{job:?}"),
         }
     }
 }

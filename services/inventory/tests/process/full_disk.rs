@@ -67,7 +67,8 @@ fn drill() {
     let mut worker = Worker::new(&mut connection, 1, 11);
     (0..STEPS).for_each(|_| assert_eq!(worker.step(&mut connection), Step::Answered));
 
-    // Fill it to a little above full, from outside, and go on writing.
+    // Fill it to a little above full, from outside, and go on writing. The next segment is made in the background: it counts.
+    await_condition("the next segment is made", || data.join("log/spare").exists());
     grow(&ballast, DISK - LEFT - bytes_in(&data));
     let mut taken = 0;
     await_condition("writes are refused", || {
