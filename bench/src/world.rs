@@ -220,7 +220,7 @@ pub struct Chance(pub u64);
 
 impl Chance {
     /// The next number: splitmix64.
-    pub fn next(&mut self) -> u64 {
+    pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -230,7 +230,7 @@ impl Chance {
 
     /// A number from 0 to 1.
     pub fn fraction(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1u64 << 53) as f64
+        (self.number() >> 11) as f64 / (1u64 << 53) as f64
     }
 }
 
@@ -247,7 +247,7 @@ impl Choice {
     /// A row of `rows`.
     pub fn row(self, chance: &mut Chance, rows: u64) -> u64 {
         match self {
-            Choice::Uniform => chance.next() % rows,
+            Choice::Uniform => chance.number() % rows,
             Choice::Zipf => {
                 let exponent = 1.0 - 0.99;
                 let all = (rows as f64).powf(exponent) - 1.0;

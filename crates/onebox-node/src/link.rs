@@ -211,7 +211,7 @@ impl Link {
         receiver
     }
 
-    fn read(&self, call: Call) -> Result<oneshot::Receiver<Answer>, Answer> {
+    fn read(&self, call: Call) -> Result<oneshot::Receiver<Answer>, Box<Answer>> {
         let number = self.reads.fetch_add(1, Ordering::Relaxed);
         let request_id = format!("{READ_ID}{number:x}");
         let at_least = match call.at_least.as_deref().map(|token| (self.tokens.read(token), token)) {
@@ -220,7 +220,7 @@ impl Link {
             Some((None, token)) => {
                 let words =
                     format!("{token:?} is not a position that this service gave; Onebox-At-Least takes an Onebox-Position as it was");
-                return Err(self.at_once(request_id, Refusal::platform(Code::InvalidArgument, words), None));
+                return Err(Box::new(self.at_once(request_id, Refusal::platform(Code::InvalidArgument, words), None)));
             }
         };
         let (sender, receiver) = oneshot::channel();
@@ -235,7 +235,7 @@ impl Link {
                 TrySendError::Full(_) => Reply::Overloaded,
                 TrySendError::Disconnected(_) => Reply::Retry("this node has stopped"),
             };
-            return Err(self.at_once(request_id, refusal_of(reply), Some(RETRY_AFTER)));
+            return Err(Box::new(self.at_once(request_id, refusal_of(reply), Some(RETRY_AFTER))));
         }
         Ok(receiver)
     }
@@ -274,7 +274,7 @@ impl Backend for Door {
         if self.0.service.schema().info(call.method).read_only {
             return match self.0.read(call) {
                 Ok(receiver) => Box::pin(async move { link.awaited(receiver, deadline).await }),
-                Err(answer) => Box::pin(std::future::ready(answer)),
+                Err(answer) => Box::pin(std::future::ready(*answer)),
             };
         }
         let Call { method, tenant, key, body, .. } = call;
