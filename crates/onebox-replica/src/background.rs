@@ -107,7 +107,8 @@ impl Replica {
 
     /// Has a spare segment made, unless that is under way.
     pub(crate) fn prepare_spare(&mut self) {
-        if !self.jobs.spare && !self.jobs.spare_made {
+        // A spare takes as much room as a segment, which a disk that is nearly full keeps for what is under way.
+        if !self.jobs.spare && !self.jobs.spare_made && !self.disk_low {
             self.jobs.spare = true;
             self.effects.jobs.push(Job::PrepareSpare { segment_bytes: self.segment_bytes });
         }

@@ -196,7 +196,7 @@ impl fmt::Display for Stop {
             Stop::Diverged { at, what } => {
                 write!(
                     f,
-                    "the state differs from the log at entry {at}: {what}; move base.redb aside and start again: it is rebuilt from the log"
+                    "the state differs from the log at entry {at}: {what}; move base.redb aside and start again: it is rebuilt from history and log"
                 )
             }
         }

@@ -257,8 +257,9 @@ impl Replica {
     }
 
     fn admit_read(&mut self, read: Read) {
-        if self.stopped.is_some() || !self.serves_reads() {
-            return self.effects.refused_reads.push((read.token, Reply::Retry("this node is starting or stopping")));
+        if !self.serves_reads() {
+            let why = if self.stopped.is_some() { STOPPED } else { "this node is starting or stopping" };
+            return self.effects.refused_reads.push((read.token, Reply::Retry(why)));
         }
         if let Err(read) = self.reads.admit(read, self.limits.reads_waiting_max) {
             self.effects.refused_reads.push((read.token, Reply::Overloaded));
@@ -381,6 +382,10 @@ impl Replica {
 
     fn hear_consensus(&mut self) -> Result<(), Stop> {
         let mut applied_bytes = 0;
+        if self.replaying && self.state.dirty_bytes() > self.limits.dirty_bytes_max {
+            // A replay waits for the flusher like any execution; the end of the flush brings the next turn.
+            return Ok(());
+        }
         while let Some(news) = self.consensus.news().map_err(Stop::Fault)? {
             if news.role_changed {
                 self.role_changed();

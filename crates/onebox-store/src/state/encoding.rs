@@ -133,7 +133,8 @@ pub(crate) fn value_of<'s>(key: &[u8], stored: &'s [u8]) -> Result<&'s [u8], Fau
 
 /// A fault of damage in the base.
 pub(crate) fn damage(operation: &'static str, detail: String) -> Fault {
-    Fault::new(FaultKind::Damage, operation, BASE_FILE, detail)
+    let way_out = "move it aside and start again: it is rebuilt from history and log";
+    Fault::new(FaultKind::Damage, operation, BASE_FILE, format!("{detail}; {way_out}"))
 }
 
 /// A key in words: tenant, table and index where it starts with them, and the rest in hexadecimal.

@@ -93,14 +93,15 @@ fn damage_in_the_base_is_named_at_the_start_or_by_the_read_that_meets_it() {
         Some(mut connection) => {
             let reply = connection.send(&Ask::get("/v1/locations/0"));
             if let Ok(reply) = reply {
-                assert!(reply.status >= 500 && reply.to_string().contains("base.redb"), "a damaged row was read: {reply}");
+                // The scrub may have met the damage first; then the read only hears that the node has stopped.
+                assert!(reply.status >= 500, "a damaged row was read: {reply}");
             }
             let (code, words) = server.exit();
             assert_eq!(code, Some(1), "{words}");
             words
         }
     };
-    assert!(words.contains("base.redb"), "{words}");
+    assert!(words.contains("base.redb") && words.contains("move it aside"), "{words}");
     eprintln!("damage in the base: {}", words.lines().last().unwrap_or_default());
 }
 
