@@ -1,6 +1,6 @@
 //! The requests of one session that are not settled: under way, or lingering because nobody was told how they ended.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use onebox_service::Time;
 use onebox_service::attempt::Command;
@@ -13,10 +13,14 @@ use crate::{LINGER_MICROS, LINGERING_MAX};
 pub(crate) struct Call {
     /// Who waits; nobody for the client's own requests and for those whose deadline passed.
     pub(crate) caller: Option<Caller>,
-    pub(crate) command: Command,
-    pub(crate) deadline: Time,
+    /// What is asked, as long as it may have to be sent again.
+    pub(crate) command: Option<Command>,
+    /// Until when the caller waits, in uptime.
+    pub(crate) deadline: u64,
+    /// Until when it may be executed, in log time.
+    pub(crate) not_after: Time,
     /// When to repeat the attempt; `None` while one is out.
-    pub(crate) retry_at: Option<Time>,
+    pub(crate) retry_at: Option<u64>,
     pub(crate) retry_wait: u64,
     /// An attempt may have taken effect.
     pub(crate) ambiguous: bool,
@@ -26,7 +30,8 @@ pub(crate) struct Call {
 #[derive(Debug, Default)]
 pub(crate) struct Calls {
     under_way: BTreeMap<u64, Call>,
-    lingering: VecDeque<(u64, Time)>,
+    /// Until when each lingers.
+    lingering: BTreeMap<u64, u64>,
     next: u64,
 }
 
@@ -48,23 +53,32 @@ impl Calls {
     }
 
     /// Keeps a request unacknowledged for a while, because its caller was not told how it ended.
-    pub(crate) fn linger(&mut self, sequence: u64, now: Time) {
+    pub(crate) fn linger(&mut self, sequence: u64, now: u64) {
         if self.lingering.len() >= LINGERING_MAX {
-            self.lingering.pop_front();
+            self.lingering.pop_first();
         }
-        self.lingering.push_back((sequence, now.plus_micros(LINGER_MICROS)));
+        self.lingering.insert(sequence, now.saturating_add(LINGER_MICROS));
     }
 
-    pub(crate) fn end_lingering(&mut self, now: Time) {
-        while self.lingering.pop_front_if(|(_, until)| *until <= now).is_some() {}
+    pub(crate) fn end_lingering(&mut self, now: u64) {
+        self.lingering.retain(|_, until| *until > now);
+    }
+
+    /// Gives up lingering altogether: there is no room for it.
+    pub(crate) fn forget_lingering(&mut self) {
+        self.lingering.clear();
     }
 
     /// Every answer below this was delivered, or nobody will ask for it.
     pub(crate) fn acknowledged_below(&self) -> u64 {
-        let oldest = self.under_way.keys().next().copied();
-        let lingering = self.lingering.iter().map(|(sequence, _)| *sequence).min();
-        let unsettled = oldest.into_iter().chain(lingering).min();
-        unsettled.unwrap_or(self.next + 1)
+        let oldest = self.under_way.keys().next();
+        let lingering = self.lingering.keys().next();
+        oldest.into_iter().chain(lingering).min().copied().unwrap_or(self.next + 1)
+    }
+
+    /// How many requests are between the acknowledged ones and the newest.
+    pub(crate) fn window(&self) -> u64 {
+        self.next + 1 - self.acknowledged_below()
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -72,13 +86,13 @@ impl Calls {
     }
 
     /// The requests whose attempt is to be repeated now.
-    pub(crate) fn due(&self, now: Time) -> Vec<u64> {
+    pub(crate) fn due(&self, now: u64) -> Vec<u64> {
         let due = self.under_way.iter().filter(|(_, call)| call.retry_at.is_some_and(|at| at <= now));
         due.map(|(sequence, _)| *sequence).collect()
     }
 
     /// The requests whose callers wait no longer.
-    pub(crate) fn past_deadline(&self, now: Time) -> Vec<u64> {
+    pub(crate) fn past_deadline(&self, now: u64) -> Vec<u64> {
         let past = self.under_way.iter().filter(|(_, call)| call.deadline <= now && call.caller.is_some());
         past.map(|(sequence, _)| *sequence).collect()
     }

@@ -1,20 +1,31 @@
 //! The client: calls and replies in, attempts and answers out.
 
+use std::collections::BTreeMap;
+
 use onebox_service::attempt::{Attempt, Command, Reply, RequestId, Sequence, SessionId};
 use onebox_service::{Code, Refusal, Time};
 
 use crate::calls::{Call, Calls};
-use crate::{CALLS_MAX, RETRY_FIRST_MICROS, RETRY_MAX_MICROS, TOUCH_MICROS};
+use crate::{CALLS_MAX, RETRY_FIRST_MICROS, RETRY_MAX_MICROS, TOUCH_MICROS, WINDOW_OPEN_NEXT};
 
 /// Names a caller that waits. Chosen by the driver, never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Caller(pub u64);
 
+/// The two clocks of a client, read together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// Microseconds since the process started; it never jumps. Callers' deadlines are in it.
+    pub uptime: u64,
+    /// The partition's log time, as far as it is known here. What an attempt may still do is bounded in it.
+    pub log: Time,
+}
+
 /// What a client is told.
 #[derive(Debug)]
 pub enum Input {
-    /// Somebody calls and waits until `deadline`.
-    Call(Caller, Command, Time),
+    /// Somebody calls and waits until this uptime.
+    Call(Caller, Command, u64),
     /// A reply to an attempt.
     Reply(RequestId, Reply),
     /// Some time has passed.
@@ -57,21 +68,20 @@ pub enum Outcome {
     Overloaded,
 }
 
-enum Session {
-    None,
-    Opening,
-    Open(SessionId),
-}
-
-/// A client with one session. See the crate.
+/// A client. See the crate.
 pub struct Client {
-    session: Session,
-    calls: Calls,
-    /// Calls that wait for a session.
-    unnumbered: Vec<(Caller, Command, Time)>,
+    /// The session that numbers new requests.
+    current: Option<SessionId>,
+    /// The current session's requests, and those of sessions left behind until each is settled.
+    sessions: BTreeMap<SessionId, Calls>,
+    /// An attempt to open a session is out.
+    opening: bool,
     /// When to ask for a session again.
-    open_at: Time,
-    last_sent: Time,
+    open_at: u64,
+    /// Calls that wait for a session.
+    unnumbered: Vec<(Caller, Command, u64)>,
+    /// When something last took effect, which keeps a session alive.
+    last_effect: u64,
     effects: Vec<Effect>,
 }
 
@@ -89,12 +99,19 @@ impl Default for Client {
 impl Client {
     /// A client without a session; it opens one with its first call.
     pub fn new() -> Client {
-        let (calls, effects) = (Calls::default(), Vec::new());
-        Client { session: Session::None, calls, unnumbered: Vec::new(), open_at: Time(0), last_sent: Time(0), effects }
+        Client {
+            current: None,
+            sessions: BTreeMap::new(),
+            opening: false,
+            open_at: 0,
+            unnumbered: Vec::new(),
+            last_effect: 0,
+            effects: Vec::new(),
+        }
     }
 
     /// Takes one input and gives what is to be done.
-    pub fn step(&mut self, now: Time, input: Input) -> Vec<Effect> {
+    pub fn step(&mut self, now: Now, input: Input) -> Vec<Effect> {
         match input {
             Input::Call(caller, command, deadline) => self.call(now, caller, command, deadline),
             Input::Reply(id, reply) if (id.session, id.sequence) == OPENING => self.opened(now, reply),
@@ -105,161 +122,213 @@ impl Client {
         std::mem::take(&mut self.effects)
     }
 
-    fn call(&mut self, now: Time, caller: Caller, command: Command, deadline: Time) {
-        if self.calls.len() + self.unnumbered.len() >= CALLS_MAX {
+    fn call(&mut self, now: Now, caller: Caller, command: Command, deadline: u64) {
+        let under_way: usize = self.sessions.values().map(Calls::len).sum();
+        if under_way + self.unnumbered.len() >= CALLS_MAX {
             return self.answer(caller, None, Outcome::Overloaded);
         }
-        match self.session {
-            Session::Open(session) => self.number(now, session, Some(caller), command, deadline),
-            Session::None | Session::Opening => {
+        match self.current {
+            Some(session) => self.number(now, session, Some(caller), command, deadline),
+            None => {
                 self.unnumbered.push((caller, command, deadline));
                 self.open(now);
             }
         }
     }
 
-    fn number(&mut self, now: Time, session: SessionId, caller: Option<Caller>, command: Command, deadline: Time) {
-        let call = Call { caller, command, deadline, retry_at: None, retry_wait: RETRY_FIRST_MICROS, ambiguous: false };
-        let sequence = self.calls.add(call);
-        self.send(now, session, sequence);
+    fn number(&mut self, now: Now, session: SessionId, caller: Option<Caller>, command: Command, deadline: u64) {
+        let not_after = now.log.plus_micros(deadline.saturating_sub(now.uptime));
+        let retry_wait = RETRY_FIRST_MICROS;
+        let call = Call { caller, command: Some(command), deadline, not_after, retry_at: None, retry_wait, ambiguous: false };
+        let calls = self.sessions.entry(session).or_default();
+        let sequence = calls.add(call);
+        let window = calls.window();
+        self.send(session, sequence);
+        if window > WINDOW_OPEN_NEXT {
+            // Something unsettled holds the acknowledgement back. A new session goes on; the old one keeps its answers.
+            self.open(now);
+        }
     }
 
-    fn send(&mut self, now: Time, session: SessionId, sequence: u64) {
-        self.last_sent = now;
-        let acknowledged_below = Sequence(self.calls.acknowledged_below());
-        let Some(call) = self.calls.get_mut(sequence) else { return };
+    fn send(&mut self, session: SessionId, sequence: u64) {
+        let Some(calls) = self.sessions.get_mut(&session) else { return };
+        let acknowledged_below = Sequence(calls.acknowledged_below());
+        let Some(call) = calls.get_mut(sequence) else { return };
+        let Some(command) = call.command.clone() else { return };
         call.retry_at = None;
-        let id = RequestId { session, sequence: Sequence(sequence), not_after: call.deadline };
-        self.effects.push(Effect::Send(Attempt { id, acknowledged_below, command: call.command.clone() }));
+        let id = RequestId { session, sequence: Sequence(sequence), not_after: call.not_after };
+        self.effects.push(Effect::Send(Attempt { id, acknowledged_below, command }));
     }
 
-    fn open(&mut self, now: Time) {
-        if !matches!(self.session, Session::None) || now < self.open_at {
+    fn open(&mut self, now: Now) {
+        if self.opening || now.uptime < self.open_at {
             return;
         }
-        self.session = Session::Opening;
-        let id = RequestId { session: OPENING.0, sequence: OPENING.1, not_after: now.plus_micros(OPENING_MICROS) };
+        self.opening = true;
+        let id = RequestId { session: OPENING.0, sequence: OPENING.1, not_after: now.log.plus_micros(OPENING_MICROS) };
         self.effects.push(Effect::Send(Attempt { id, acknowledged_below: Sequence(0), command: Command::OpenSession }));
     }
 
-    fn opened(&mut self, now: Time, reply: Reply) {
+    fn opened(&mut self, now: Now, reply: Reply) {
+        self.opening = false;
         match reply {
             Reply::Opened(session) => {
-                self.session = Session::Open(session);
-                self.calls = Calls::default();
+                self.current = Some(session);
+                self.last_effect = now.uptime;
+                self.sessions.insert(session, Calls::default());
+                self.leave_settled();
                 for (caller, command, deadline) in std::mem::take(&mut self.unnumbered) {
                     self.number(now, session, Some(caller), command, deadline);
                 }
             }
-            // It will be refused for a while: the disk is full, or the table of sessions. Whoever waits is told so now.
+            // It will be refused for a while: the table of sessions is full. Whoever waits is told so now.
             Reply::Refused(refusal) => {
-                self.without_session(now);
+                self.open_at = now.uptime.saturating_add(RETRY_MAX_MICROS);
+                if let Some(calls) = self.current.and_then(|session| self.sessions.get_mut(&session)) {
+                    calls.forget_lingering();
+                }
                 for (caller, _, _) in std::mem::take(&mut self.unnumbered) {
                     self.answer(caller, None, Outcome::Refused(refusal.clone()));
                 }
             }
             // A session that was opened and not heard of costs nothing: it expires.
-            Reply::Done { .. } | Reply::Overloaded | Reply::Retry(_) | Reply::Unknown(_) | Reply::SessionGone => self.without_session(now),
+            Reply::Done { .. } | Reply::Overloaded | Reply::Retry(_) | Reply::Unknown(_) | Reply::SessionGone => {
+                self.open_at = now.uptime.saturating_add(RETRY_MAX_MICROS);
+            }
         }
     }
 
-    fn without_session(&mut self, now: Time) {
-        self.session = Session::None;
-        self.open_at = now.plus_micros(RETRY_MAX_MICROS);
+    /// Forgets the sessions that were left behind and have nothing under way. Their answers stay until they expire.
+    fn leave_settled(&mut self) {
+        let current = self.current;
+        self.sessions.retain(|session, calls| Some(*session) == current || calls.len() > 0);
     }
 
-    fn reply(&mut self, now: Time, id: RequestId, reply: Reply) {
-        let sequence = id.sequence.0;
-        if !matches!(self.session, Session::Open(session) if session == id.session) {
-            return;
-        }
+    fn reply(&mut self, now: Now, id: RequestId, reply: Reply) {
         match reply {
-            Reply::Done { response, repeated } => self.settle(id, Outcome::Done { response, repeated }),
+            Reply::Done { response, repeated } => {
+                self.last_effect = if repeated { self.last_effect } else { now.uptime };
+                self.settle(id, Outcome::Done { response, repeated });
+            }
             Reply::Refused(refusal) => self.settle(id, Outcome::Refused(refusal)),
+            // An earlier attempt may have taken effect, so that this one was turned away says nothing.
+            Reply::Overloaded if self.is_ambiguous(id) => self.retry_later(now, id, true),
             Reply::Overloaded => self.settle(id, Outcome::Overloaded),
-            Reply::Retry(_) => self.retry_later(now, sequence, false),
-            Reply::Unknown(_) => self.retry_later(now, sequence, true),
-            Reply::SessionGone => self.session_gone(now, sequence),
+            Reply::Retry(_) => self.retry_later(now, id, false),
+            Reply::Unknown(_) => self.retry_later(now, id, true),
+            Reply::SessionGone => self.session_gone(now, id),
             Reply::Opened(_) => panic!("a session was opened by a request that did not ask for one"),
         }
+        if Some(id.session) != self.current {
+            self.leave_settled();
+        }
+    }
+
+    fn call_of(&mut self, id: RequestId) -> Option<&mut Call> {
+        self.sessions.get_mut(&id.session)?.get_mut(id.sequence.0)
+    }
+
+    fn is_ambiguous(&mut self, id: RequestId) -> bool {
+        self.call_of(id).is_some_and(|call| call.ambiguous)
     }
 
     fn settle(&mut self, id: RequestId, outcome: Outcome) {
+        let call = self.sessions.get_mut(&id.session).and_then(|calls| calls.settle(id.sequence.0));
         // A late reply to a call whose caller left finds nobody; the request lingers already.
-        if let Some(Call { caller: Some(caller), .. }) = self.calls.settle(id.sequence.0) {
+        if let Some(Call { caller: Some(caller), .. }) = call {
             self.answer(caller, Some(id), outcome);
         }
     }
 
-    fn retry_later(&mut self, now: Time, sequence: u64, ambiguous: bool) {
-        let Some(call) = self.calls.get_mut(sequence) else { return };
+    fn retry_later(&mut self, now: Now, id: RequestId, ambiguous: bool) {
+        let Some(call) = self.call_of(id) else { return };
         call.ambiguous |= ambiguous;
-        if call.caller.is_none() {
-            self.calls.settle(sequence);
-            return;
+        if call.caller.is_some() {
+            call.retry_at = Some(now.uptime.saturating_add(call.retry_wait));
+            call.retry_wait = (call.retry_wait * 2).min(RETRY_MAX_MICROS);
+        } else if let Some(calls) = self.sessions.get_mut(&id.session) {
+            calls.settle(id.sequence.0);
         }
-        call.retry_at = Some(now.plus_micros(call.retry_wait));
-        call.retry_wait = (call.retry_wait * 2).min(RETRY_MAX_MICROS);
     }
 
     /// The session expired or was closed: what is certain to have changed nothing goes into a new one.
-    fn session_gone(&mut self, now: Time, told: u64) {
-        let Session::Open(session) = std::mem::replace(&mut self.session, Session::None) else { return };
-        for (sequence, call) in self.calls.drain() {
+    fn session_gone(&mut self, now: Now, told: RequestId) {
+        if self.current == Some(told.session) {
+            self.current = None;
+        }
+        let Some(mut calls) = self.sessions.remove(&told.session) else { return };
+        for (sequence, call) in calls.drain() {
             let Some(caller) = call.caller else { continue };
             // Another attempt that is still out may have been carried out before the session ended.
-            let out = call.retry_at.is_none() && sequence != told;
-            if call.ambiguous || out {
-                let id = RequestId { session, sequence: Sequence(sequence), not_after: call.deadline };
-                self.answer(caller, Some(id), unknown(id, "its session has expired"));
-            } else {
-                self.unnumbered.push((caller, call.command, call.deadline));
+            let out = call.retry_at.is_none() && sequence != told.sequence.0;
+            match call.command {
+                Some(command) if !call.ambiguous && !out => self.unnumbered.push((caller, command, call.deadline)),
+                Some(_) | None => {
+                    let id = RequestId { session: told.session, sequence: Sequence(sequence), not_after: call.not_after };
+                    self.answer(caller, Some(id), unknown(id, "its session has expired"));
+                }
             }
         }
-        self.open(now);
+        match self.current {
+            None => self.open(now),
+            Some(session) => {
+                for (caller, command, deadline) in std::mem::take(&mut self.unnumbered) {
+                    self.number(now, session, Some(caller), command, deadline);
+                }
+            }
+        }
     }
 
-    fn tick(&mut self, now: Time) {
-        self.calls.end_lingering(now);
+    fn tick(&mut self, now: Now) {
         self.drop_late_unnumbered(now);
-        let Session::Open(session) = self.session else {
-            if !self.unnumbered.is_empty() {
-                self.open(now);
+        if self.current.is_none() && !self.unnumbered.is_empty() {
+            self.open(now);
+        }
+        let sessions: Vec<SessionId> = self.sessions.keys().copied().collect();
+        for session in sessions {
+            let Some(calls) = self.sessions.get_mut(&session) else { continue };
+            calls.end_lingering(now.uptime);
+            let (late, due) = (calls.past_deadline(now.uptime), calls.due(now.uptime));
+            for sequence in late {
+                self.give_up(now, session, sequence);
             }
-            return;
-        };
-        for sequence in self.calls.past_deadline(now) {
-            self.give_up(now, session, sequence);
+            for sequence in due {
+                self.send(session, sequence);
+            }
         }
-        for sequence in self.calls.due(now) {
-            self.send(now, session, sequence);
-        }
-        if self.last_sent.plus_micros(TOUCH_MICROS) <= now {
-            self.number(now, session, None, Command::TouchSession, now.plus_micros(TOUCH_MICROS));
+        self.leave_settled();
+        if let Some(session) = self.current
+            && self.last_effect.saturating_add(TOUCH_MICROS) <= now.uptime
+        {
+            // If this one is not carried out, the next is tried as much later.
+            self.last_effect = now.uptime;
+            self.number(now, session, None, Command::TouchSession, now.uptime.saturating_add(TOUCH_MICROS));
         }
     }
 
-    fn drop_late_unnumbered(&mut self, now: Time) {
-        let late: Vec<_> = self.unnumbered.extract_if(.., |(_, _, deadline)| *deadline <= now).collect();
+    fn drop_late_unnumbered(&mut self, now: Now) {
+        let late: Vec<_> = self.unnumbered.extract_if(.., |(_, _, deadline)| *deadline <= now.uptime).collect();
         for (caller, _, _) in late {
             let words = "the node was not ready before the deadline; nothing changed";
             self.answer(caller, None, Outcome::Refused(Refusal::platform(Code::DeadlineExceeded, words)));
         }
     }
 
-    fn give_up(&mut self, now: Time, session: SessionId, sequence: u64) {
-        let Some(call) = self.calls.get_mut(sequence) else { return };
+    fn give_up(&mut self, now: Now, session: SessionId, sequence: u64) {
+        let Some(calls) = self.sessions.get_mut(&session) else { return };
+        let Some(call) = calls.get_mut(sequence) else { return };
         let Some(caller) = call.caller.take() else { return };
-        let id = RequestId { session, sequence: Sequence(sequence), not_after: call.deadline };
-        let certain = call.retry_at.is_some() && !call.ambiguous;
-        if call.retry_at.is_some() {
+        call.command = None;
+        let id = RequestId { session, sequence: Sequence(sequence), not_after: call.not_after };
+        let (waits, ambiguous) = (call.retry_at.is_some(), call.ambiguous);
+        if waits {
             // No attempt is out, so no reply will come to settle it.
-            self.calls.settle(sequence);
+            calls.settle(sequence);
         }
-        let words = if certain {
+        let words = if waits && !ambiguous {
             "the node could not take the request before the deadline; nothing changed".to_owned()
         } else {
-            self.calls.linger(sequence, now);
+            calls.linger(sequence, now.uptime);
             format!("no answer before the deadline; GET /onebox/v1/requests/{id} tells what became of it")
         };
         self.answer(caller, Some(id), Outcome::Refused(Refusal::platform(Code::DeadlineExceeded, words)));
@@ -269,18 +338,17 @@ impl Client {
         for (caller, _, _) in std::mem::take(&mut self.unnumbered) {
             self.answer(caller, None, unavailable(why));
         }
-        let session = match self.session {
-            Session::Open(session) => session,
-            Session::None | Session::Opening => return,
-        };
-        for (sequence, call) in self.calls.drain() {
-            let Some(caller) = call.caller else { continue };
-            let id = RequestId { session, sequence: Sequence(sequence), not_after: call.deadline };
-            // What was told to retry, and nothing else, is certain to have changed nothing.
-            let certain = call.retry_at.is_some() && !call.ambiguous;
-            let outcome = if certain { unavailable(why) } else { unknown(id, why) };
-            self.answer(caller, Some(id), outcome);
+        for (session, mut calls) in std::mem::take(&mut self.sessions) {
+            for (sequence, call) in calls.drain() {
+                let Some(caller) = call.caller else { continue };
+                let id = RequestId { session, sequence: Sequence(sequence), not_after: call.not_after };
+                // What was told to retry, and nothing else, is certain to have changed nothing.
+                let certain = call.retry_at.is_some() && !call.ambiguous;
+                let outcome = if certain { unavailable(why) } else { unknown(id, why) };
+                self.answer(caller, Some(id), outcome);
+            }
         }
+        self.current = None;
     }
 
     fn answer(&mut self, caller: Caller, id: Option<RequestId>, outcome: Outcome) {

@@ -1,4 +1,4 @@
-//! The rules of a client, as a pure state machine: one session, numbered requests, safe retries, deadlines.
+//! The rules of a client, as a pure state machine: a session, numbered requests, safe retries, deadlines.
 //!
 //! The gateway drives it against its node, the simulator against a simulated one. It knows no clock, thread or socket:
 //! `now` is an argument, and what is to be sent comes out as an [`Effect`].
@@ -10,7 +10,7 @@
 mod calls;
 mod client;
 
-pub use client::{Answer, Caller, Client, Effect, Input, Outcome};
+pub use client::{Answer, Caller, Client, Effect, Input, Now, Outcome};
 
 /// Microseconds before the first repetition of an attempt; each further one waits twice as long.
 pub const RETRY_FIRST_MICROS: u64 = 10_000;
@@ -20,7 +20,10 @@ pub const RETRY_MAX_MICROS: u64 = 200_000;
 pub const LINGER_MICROS: u64 = 300_000_000;
 /// Requests whose outcome can be asked so; past it the oldest is acknowledged early.
 pub const LINGERING_MAX: usize = 10_000;
-/// Microseconds of idleness after which the session is kept alive by a request of its own.
+/// Requests between the acknowledged ones and the newest at which a new session is opened, so that one unsettled request
+/// holds up nobody: half of what a replica allows.
+pub const WINDOW_OPEN_NEXT: u64 = 32_768;
+/// Microseconds without an effect after which the session is kept alive by a request of its own.
 pub const TOUCH_MICROS: u64 = 600_000_000;
 /// Calls under way at once; a further one is told to come back.
 pub const CALLS_MAX: usize = 32_768;

@@ -11,6 +11,9 @@ use std::sync::Arc;
 use onebox_service::{Fault, FaultKind};
 use onebox_store::{Disk, DiskFile, OpenMode};
 
+/// How many folders above a data directory are made durable: as many as somebody would have made in one go.
+const FOLDERS_MADE_MAX: usize = 4;
+
 /// A data directory.
 #[derive(Debug, Clone)]
 pub struct Folder {
@@ -26,6 +29,16 @@ impl Folder {
         let shown = root.display().to_string();
         fs::create_dir_all(root).map_err(|error| fault("make folder", &shown, &error))?;
         let root = root.canonicalize().map_err(|error| fault("find folder", &shown, &error))?;
+        // Its own name, and those of folders just made above it, must survive a power loss too.
+        for above in root.ancestors().skip(1).take(FOLDERS_MADE_MAX) {
+            let synced = File::open(above).and_then(|opened| opened.sync_all());
+            // A folder that this process may not read was not made by it.
+            if let Err(error) = synced
+                && error.kind() != io::ErrorKind::PermissionDenied
+            {
+                return Err(fault("fsync", &above.display().to_string(), &error));
+            }
+        }
         Ok(Folder { root })
     }
 

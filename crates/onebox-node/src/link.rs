@@ -4,12 +4,12 @@
 //! thread. The client in between is a pure state machine behind a lock that is held for microseconds.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use onebox_client::{Caller, Client, Effect, Outcome};
+use onebox_client::{Caller, Client, Effect, Now, Outcome};
 use onebox_gateway::{Answer, Backend, Call, Health, Pending, RequestOutcome};
 use onebox_replica::{Clock, Input, Read, Token};
 use onebox_service::attempt::{Attempt, Command, Fate, Reply, RequestId};
@@ -21,6 +21,8 @@ use crate::tokens::Tokens;
 
 /// After how long an overloaded node asks to be tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// How often the client looks at its deadlines and repetitions.
+const CLIENT_TICK: Duration = Duration::from_millis(20);
 /// Reads have ids of their own, under which nothing can have taken effect.
 const READ_ID: &str = "read-";
 
@@ -52,6 +54,9 @@ pub(crate) struct Link {
     clocks: Clocks,
     tokens: Tokens,
     position: AtomicU64,
+    /// Log time minus uptime, as the executor last saw it.
+    log_offset: AtomicU64,
+    stopping: AtomicBool,
     reads: AtomicU64,
     health: Mutex<Health>,
     waiting: Mutex<Waiting>,
@@ -90,6 +95,8 @@ impl Link {
             clocks,
             tokens,
             position: AtomicU64::new(0),
+            log_offset: AtomicU64::new(0),
+            stopping: AtomicBool::new(false),
             reads: AtomicU64::new(0),
             health: Mutex::new(health),
             waiting: Mutex::new(waiting),
@@ -132,17 +139,42 @@ impl Link {
         self.position.store(index.0, Ordering::Release);
     }
 
-    pub(crate) fn tick(&self) {
-        self.step(&mut lock(&self.waiting), onebox_client::Input::Tick, LogIndex(0));
+    /// The log time that goes with an uptime.
+    pub(crate) fn log_time_is(&self, log: Time, uptime: u64) {
+        self.log_offset.store(log.0.saturating_sub(uptime), Ordering::Release);
     }
 
+    /// Keeps callers' deadlines, whatever the executor is doing. Runs as long as the node.
+    pub(crate) async fn keep_deadlines(self: Arc<Link>) {
+        let mut ticks = tokio::time::interval(CLIENT_TICK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            self.step(&mut lock(&self.waiting), onebox_client::Input::Tick, LogIndex(0));
+        }
+    }
+
+    /// How the executor is doing. Once the node is stopping, it is not ready any more.
     pub(crate) fn set_health(&self, ready: bool, reason: String) {
-        *lock(&self.health) = Health { ready, reason };
+        if !self.stopping.load(Ordering::Acquire) {
+            *lock(&self.health) = Health { ready, reason };
+        }
+    }
+
+    /// The node is stopping, and stays so.
+    pub(crate) fn set_stopping(&self, reason: String) {
+        self.stopping.store(true, Ordering::Release);
+        *lock(&self.health) = Health { ready: false, reason };
+    }
+
+    fn now(&self) -> Now {
+        let uptime = self.clocks.read().uptime;
+        Now { uptime, log: Time(uptime.saturating_add(self.log_offset.load(Ordering::Acquire))) }
     }
 
     /// The replica has stopped; everybody who waits is told what is known.
     pub(crate) fn stopped(&self, why: &str) {
-        self.set_health(false, why.to_owned());
+        self.set_stopping(why.to_owned());
         let mut waiting = lock(&self.waiting);
         self.step(&mut waiting, onebox_client::Input::NodeStopped(why.to_owned()), LogIndex(0));
         let (reads, fates) = (std::mem::take(&mut waiting.reads), std::mem::take(&mut waiting.fates));
@@ -160,7 +192,7 @@ impl Link {
     // ---- the client ----
 
     fn step(&self, waiting: &mut Waiting, input: onebox_client::Input, at: LogIndex) {
-        let now = self.clocks.read().wall;
+        let now = self.now();
         let mut todo = waiting.client.step(now, input);
         while !todo.is_empty() {
             let mut further = Vec::new();
@@ -174,7 +206,7 @@ impl Link {
         }
     }
 
-    fn send(&self, waiting: &mut Waiting, now: Time, attempt: Attempt) -> Vec<Effect> {
+    fn send(&self, waiting: &mut Waiting, now: Now, attempt: Attempt) -> Vec<Effect> {
         let (token, id) = (waiting.next(), attempt.id);
         waiting.attempts.insert(token, id);
         let reply = match self.inputs.try_send(Input::Attempt(Token(token), attempt)) {
@@ -203,7 +235,7 @@ impl Link {
 
     fn command(&self, command: Command, deadline: Duration) -> oneshot::Receiver<Answer> {
         let (sender, receiver) = oneshot::channel();
-        let deadline = self.clocks.read().wall.plus_micros(micros(deadline));
+        let deadline = self.clocks.read().uptime.saturating_add(micros(deadline));
         let mut waiting = lock(&self.waiting);
         let caller = waiting.next();
         waiting.callers.insert(caller, sender);
@@ -211,9 +243,7 @@ impl Link {
         receiver
     }
 
-    fn read(&self, call: Call) -> Result<oneshot::Receiver<Answer>, Box<Answer>> {
-        let number = self.reads.fetch_add(1, Ordering::Relaxed);
-        let request_id = format!("{READ_ID}{number:x}");
+    fn read(&self, call: Call, request_id: String) -> Result<oneshot::Receiver<Answer>, Box<Answer>> {
         let at_least = match call.at_least.as_deref().map(|token| (self.tokens.read(token), token)) {
             None => LogIndex(0),
             Some((Some(index), _)) => index,
@@ -272,19 +302,19 @@ impl Backend for Door {
     fn call(&self, call: Call) -> Pending<Answer> {
         let (link, deadline) = (Arc::clone(&self.0), call.deadline);
         if self.0.service.schema().info(call.method).read_only {
-            return match self.0.read(call) {
-                Ok(receiver) => Box::pin(async move { link.awaited(receiver, deadline).await }),
+            let number = link.reads.fetch_add(1, Ordering::Relaxed);
+            let request_id = format!("{READ_ID}{number:x}");
+            return match link.read(call, request_id.clone()) {
+                Ok(receiver) => Box::pin(async move { link.read_answered(receiver, request_id, deadline).await }),
                 Err(answer) => Box::pin(std::future::ready(*answer)),
             };
         }
         let Call { method, tenant, key, body, .. } = call;
-        let receiver = self.0.command(Command::Call { tenant, method, body, key }, deadline);
-        Box::pin(async move { link.awaited(receiver, deadline).await })
+        Box::pin(answered(link.command(Command::Call { tenant, method, body, key }, deadline)))
     }
 
     fn create_tenant(&self, name: String, deadline: Duration) -> Pending<Answer> {
-        let (link, receiver) = (Arc::clone(&self.0), self.0.command(Command::CreateTenant { name }, deadline));
-        Box::pin(async move { link.awaited(receiver, deadline).await })
+        Box::pin(answered(self.0.command(Command::CreateTenant { name }, deadline)))
     }
 
     fn outcome(&self, request_id: String, deadline: Duration) -> Pending<Result<RequestOutcome, Refusal>> {
@@ -316,16 +346,12 @@ impl Backend for Door {
 }
 
 impl Link {
-    /// Waits for an answer. Writes are answered by the client's own deadline; the timeout here is for reads, and a
-    /// little longer so that whoever knows more speaks first.
-    async fn awaited(&self, receiver: oneshot::Receiver<Answer>, deadline: Duration) -> Answer {
+    /// Waits for the answer of a read, a little longer than its deadline, so that whoever knows more speaks first.
+    async fn read_answered(&self, receiver: oneshot::Receiver<Answer>, request_id: String, deadline: Duration) -> Answer {
         match tokio::time::timeout(deadline + Duration::from_millis(200), receiver).await {
             Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => self.at_once(format!("{READ_ID}0"), refusal_of(Reply::Retry("this node has stopped")), None),
-            Err(_) => {
-                let refusal = Refusal::platform(Code::DeadlineExceeded, "no answer before the deadline");
-                self.at_once(format!("{READ_ID}0"), refusal, None)
-            }
+            Ok(Err(_)) => self.at_once(request_id, refusal_of(Reply::Retry("this node has stopped")), None),
+            Err(_) => self.at_once(request_id, Refusal::platform(Code::DeadlineExceeded, "no answer before the deadline"), None),
         }
     }
 
@@ -337,6 +363,11 @@ impl Link {
             Fate::Forgotten => RequestOutcome::Forgotten,
         }
     }
+}
+
+/// Waits for the answer of a write. The client keeps its deadline, because only the client knows what may be said of it.
+async fn answered(receiver: oneshot::Receiver<Answer>) -> Answer {
+    receiver.await.expect("a caller is answered before it is forgotten")
 }
 
 /// A reply that is no success, as a refusal.

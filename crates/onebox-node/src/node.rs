@@ -16,7 +16,7 @@ use crate::claim;
 use crate::folder::Folder;
 use crate::identity;
 use crate::link::{Clocks, Door, Link};
-use crate::partition::{self, INPUTS_WAITING_MAX, PartitionEvent, Parts};
+use crate::partition::{self, Events, INPUTS_WAITING_MAX, PartitionEvent, Parts};
 use crate::queries::Readers;
 use crate::settings::Settings;
 use crate::tokens::Tokens;
@@ -30,6 +30,11 @@ pub enum Exit {
     Hurried,
     /// It could not go on. Nothing acknowledged is lost.
     Failed(Stop),
+    /// A thread of it panicked: a bug. Nothing acknowledged is lost.
+    Panicked {
+        /// The thread.
+        thread: &'static str,
+    },
 }
 
 /// Why a node could not start.
@@ -94,7 +99,7 @@ pub fn serve(service: Arc<dyn Service>, settings: &Settings, stop: impl Future<O
     };
     let (query_budget, clocks) = (setup.limits.query_budget, Clocks::start());
     let disk: Arc<dyn Disk> = Arc::new(folder);
-    let opened = Replica::open(&disk, Arc::clone(&service), setup)?;
+    let mut opened = Replica::open(&disk, Arc::clone(&service), setup)?;
     if let Some(cut) = &opened.cut {
         tracing::info!(
             file = cut.file,
@@ -109,18 +114,22 @@ pub fn serve(service: Arc<dyn Service>, settings: &Settings, stop: impl Future<O
     let input = inputs.0.clone();
     let link = Link::new(Arc::clone(&service), inputs.0.clone(), clocks, Tokens::of(node));
     link.published_at(opened.replica.view().position().index);
-    let readers = Readers::start(settings.query_threads, &link, &service, query_budget, {
+    let clock = clocks.read();
+    link.log_time_is(opened.replica.log_time(clock), clock.uptime);
+    let (told, mut events) = mpsc::unbounded_channel();
+    let events_out: Events = Arc::new(move |event| {
+        // The node may be gone already; then nobody needs to know.
+        let _ = told.send(event);
+    });
+    let on_fault = {
         let input = input.clone();
         move |fault| {
             // The executor may be gone already, for the same reason.
             let _ = input.send(Input::PersistFailed(fault));
         }
-    });
-    let (told, mut events) = mpsc::unbounded_channel();
-    let events_out = Box::new(move |event| {
-        // The node may be gone already; then nobody needs to know.
-        let _ = told.send(event);
-    });
+    };
+    let readers = Readers::start(settings.query_threads, &link, &service, query_budget, on_fault, &events_out);
+    runtime.spawn(Arc::clone(&link).keep_deadlines());
     partition::start(Parts { disk, opened, inputs, link: Arc::clone(&link), readers, clocks, events: events_out });
 
     let drain_max = Duration::from_millis(settings.gateway.drain_ms_max);
@@ -128,6 +137,10 @@ pub fn serve(service: Arc<dyn Service>, settings: &Settings, stop: impl Future<O
     tracing::info!(%address, data = %settings.data.display(), "serving {}", service.schema().name);
     let exit = runtime.block_on(run(listener, (router, settings.gateway.clone()), stop, &link, input, &mut events, drain_max));
     runtime.shutdown_timeout(Duration::from_secs(1));
+    if !matches!(exit, Exit::Stopped) {
+        // Threads that write may still be at it: the directory stays claimed until the process is gone.
+        std::mem::forget(claim);
+    }
     Ok(exit)
 }
 
@@ -151,14 +164,11 @@ async fn run(
         event = events.recv() => {
             drop(close);
             let _ = tokio::time::timeout(Duration::from_secs(1), serving).await;
-            return match event {
-                Some(PartitionEvent::Stopped(stop)) => Exit::Failed(stop),
-                Some(PartitionEvent::Drained) | None => Exit::Stopped,
-            };
+            return event.map_or(Exit::Hurried, exit_of);
         }
     }
     tracing::info!("stopping: no new connections; finishing what is under way");
-    link.set_health(false, "stopping".to_owned());
+    link.set_stopping("stopping".to_owned());
     drop(close);
     let _ = tokio::time::timeout(drain_max, serving).await;
     let drained = tokio::time::timeout(drain_max, async {
@@ -167,8 +177,15 @@ async fn run(
         if sent.is_ok() { events.recv().await } else { None }
     });
     match drained.await {
-        Ok(Some(PartitionEvent::Stopped(stop))) => Exit::Failed(stop),
-        Ok(Some(PartitionEvent::Drained)) => Exit::Stopped,
+        Ok(Some(event)) => exit_of(event),
         Ok(None) | Err(_) => Exit::Hurried,
+    }
+}
+
+fn exit_of(event: PartitionEvent) -> Exit {
+    match event {
+        PartitionEvent::Stopped(stop) => Exit::Failed(stop),
+        PartitionEvent::Panicked { thread } => Exit::Panicked { thread },
+        PartitionEvent::Drained => Exit::Stopped,
     }
 }

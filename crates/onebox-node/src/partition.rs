@@ -1,9 +1,10 @@
-//! The threads of one partition: the executor, the log writer, the background worker.
+//! The threads of one partition: the executor, the log writer, the background worker, the warmer.
 //!
 //! The executor never waits for the disk's log: it hands a frame to the log thread and goes on. It blocks only when
 //! it has nothing to do. Channels between the threads are bounded; the only one that outside load can fill is the
 //! executor's inputs, and there the sender is told at once.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
@@ -36,6 +37,11 @@ pub(crate) enum PartitionEvent {
     Drained,
     /// The replica has stopped.
     Stopped(Stop),
+    /// A thread has panicked: a bug, after which nothing can be relied on but the disk.
+    Panicked {
+        /// The thread.
+        thread: &'static str,
+    },
 }
 
 /// What the executor's thread works with.
@@ -46,35 +52,45 @@ pub(crate) struct Parts {
     pub(crate) link: Arc<Link>,
     pub(crate) readers: Readers,
     pub(crate) clocks: Clocks,
-    pub(crate) events: Box<dyn Fn(PartitionEvent) + Send>,
+    pub(crate) events: Events,
 }
+
+/// Told of what happens to a partition.
+pub(crate) type Events = Arc<dyn Fn(PartitionEvent) + Send + Sync>;
 
 /// Starts the threads. They end with the process, or once the replica has drained or stopped.
 pub(crate) fn start(parts: Parts) {
     let Parts { disk, opened, inputs: (sender, inputs), link, readers, clocks, events } = parts;
     let (frames, frames_source) = sync_channel(1);
     let (work, work_source) = sync_channel(64);
-    spawn("log", {
+    spawn("log", &events, {
         let sender = sender.clone();
         let writer = opened.writer;
         move || write_log(writer, &frames_source, &sender)
     });
     let (warm, warm_source) = sync_channel(1);
-    spawn("warmer", {
+    spawn("warmer", &events, {
         let (disk, sender) = (Arc::clone(&disk), sender.clone());
         move || work_off(&*disk, &warm_source, &sender)
     });
-    spawn("worker", {
+    spawn("worker", &events, {
         let disk = Arc::clone(&disk);
         move || work_off(&*disk, &work_source, &sender)
     });
-    let world = Threads { frames, work, warm, link, readers, events, ended: false };
+    let world = Threads { frames, work, warm, link, readers, events: Arc::clone(&events), ended: false };
     let executor = Executor { replica: opened.replica, inputs, world, disk, clocks, ticks: 0 };
-    spawn("executor", move || executor.run());
+    spawn("executor", &events, move || executor.run());
 }
 
-fn spawn(name: &str, run: impl FnOnce() + Send + 'static) {
-    thread::Builder::new().name(name.to_owned()).spawn(run).expect("the system can start a thread");
+/// Starts a thread whose panic does not go unnoticed.
+pub(crate) fn spawn(thread: &'static str, events: &Events, run: impl FnOnce() + Send + 'static) {
+    let events = Arc::clone(events);
+    let guarded = move || {
+        if catch_unwind(AssertUnwindSafe(run)).is_err() {
+            events(PartitionEvent::Panicked { thread });
+        }
+    };
+    thread::Builder::new().name(thread.to_owned()).spawn(guarded).expect("the system can start a thread");
 }
 
 /// Writes and syncs one frame after the other. After a fault nothing is written any more.
@@ -142,7 +158,9 @@ impl Executor {
                 next_tick = Instant::now() + tick;
                 self.tick(&mut batch);
             }
-            again = take_turn(&mut self.replica, self.clocks.read(), batch.drain(..), &mut self.world);
+            let clock = self.clocks.read();
+            again = take_turn(&mut self.replica, clock, batch.drain(..), &mut self.world);
+            self.world.link.log_time_is(self.replica.log_time(clock), clock.uptime);
         }
     }
 
@@ -155,7 +173,6 @@ impl Executor {
                 Err(fault) => tracing::warn!(%fault, "cannot tell how full the disk is"),
             }
         }
-        self.world.link.tick();
         let status = self.replica.status();
         let (applied, last) = status.progress;
         let reason = match (status.serves, status.disk_low) {
@@ -177,7 +194,7 @@ struct Threads {
     warm: SyncSender<Work>,
     link: Arc<Link>,
     readers: Readers,
-    events: Box<dyn Fn(PartitionEvent) + Send>,
+    events: Events,
     ended: bool,
 }
 
@@ -224,7 +241,9 @@ impl World for Threads {
             }
             Note::Leads { term, at } => tracing::info!(term, entry = at.0, "ready: everything in the log is applied"),
             Note::Flushed { at, rows } => tracing::debug!(entry = at.0, rows, "rows were written to the base"),
-            Note::FlushPostponed(fault) => tracing::warn!(%fault, "rows could not be written to the base; it is tried again each second"),
+            Note::FlushPostponed(fault) => {
+                tracing::warn!(%fault, "rows could not be written to the base for want of disk; writes are refused, and it is tried again each second")
+            }
             Note::DiskLow { free, min } => {
                 tracing::warn!(free, min, "the disk is nearly full: writes are refused until there is room again; reads go on");
             }

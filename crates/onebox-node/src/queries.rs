@@ -2,7 +2,6 @@
 
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
 
 use onebox_replica::{Query, unknown_tenant};
 use onebox_service::attempt::Reply;
@@ -10,6 +9,7 @@ use onebox_service::execute::{self, Context};
 use onebox_service::{Budget, Code, Failure, Fault, Refusal, Service};
 
 use crate::link::Link;
+use crate::partition::{Events, spawn};
 
 /// Reads that wait for a thread. Past it callers are told to come back.
 const QUERIES_WAITING_MAX: usize = 4_096;
@@ -18,7 +18,6 @@ const QUERIES_WAITING_MAX: usize = 4_096;
 pub(crate) struct Readers {
     queue: SyncSender<Query>,
     link: Arc<Link>,
-    _threads: Vec<JoinHandle<()>>,
 }
 
 impl Readers {
@@ -29,19 +28,20 @@ impl Readers {
         service: &Arc<dyn Service>,
         budget: Budget,
         on_fault: impl Fn(Fault) + Clone + Send + 'static,
+        events: &Events,
     ) -> Readers {
         let (queue, source) = sync_channel(QUERIES_WAITING_MAX);
         let source = Arc::new(Mutex::new(source));
-        let threads = (0..threads.max(1)).map(|number| {
+        for _ in 0..threads.max(1) {
             let (source, link, service, on_fault) = (Arc::clone(&source), Arc::clone(link), Arc::clone(service), on_fault.clone());
             let run = move || {
                 while let Some(query) = next(&source) {
                     answer(query, &link, &*service, budget, &on_fault)
                 }
             };
-            thread::Builder::new().name(format!("reader-{number}")).spawn(run).expect("the system can start a thread")
-        });
-        Readers { queue, link: Arc::clone(link), _threads: threads.collect() }
+            spawn("reader", events, run);
+        }
+        Readers { queue, link: Arc::clone(link) }
     }
 
     /// Has a read answered, now or by telling its caller to come back.

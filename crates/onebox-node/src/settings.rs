@@ -196,6 +196,17 @@ impl Settings {
         if self.segment_bytes < 64 << 20 || self.segment_bytes > 1 << 30 || !self.segment_bytes.is_multiple_of(4096) {
             return refuse(format!("segment_bytes is {}; it must be a multiple of 4096 from 67108864 to 1073741824", self.segment_bytes));
         }
+        let entry_max = self.limits().entry_bytes_at_most();
+        // Two entries may share a frame, and a frame fits a segment; a page is for its headers.
+        if 2 * entry_max as u64 + 8192 > self.segment_bytes {
+            return refuse(format!(
+                "gateway.body_bytes_max ({}) is too large for segment_bytes ({}): two entries of up to {entry_max} bytes must fit a segment",
+                self.gateway.body_bytes_max, self.segment_bytes
+            ));
+        }
+        if self.disk_free_min < self.segment_bytes {
+            return refuse(format!("disk_free_min ({}) must be at least a segment ({})", self.disk_free_min, self.segment_bytes));
+        }
         self.gateway.check().map_err(SettingsError)
     }
 
@@ -278,6 +289,8 @@ mod tests {
         check(&[("ONEBOX_LISTEN", "everywhere")], Err("listen"));
         check(&[("ONEBOX_COLOUR", "red")], Err("ONEBOX_COLOUR is not a setting"));
         check(&[("ONEBOX_SEGMENT_BYTES", "100")], Err("segment_bytes is 100"));
+        check(&[("ONEBOX_GATEWAY_BODY_BYTES_MAX", "33554432")], Err("gateway.body_bytes_max (33554432)"));
+        check(&[("ONEBOX_DISK_FREE_MIN", "1")], Err("disk_free_min (1)"));
         check(&[("ONEBOX_FLUSH_BYTES", "999999999")], Err("flush_bytes (999999999)"));
     }
 }

@@ -13,7 +13,7 @@ use crate::warming::{WARM_READS_MIN, WARM_REQUESTS_MAX, WarmJob};
 /// Ticks until a flush that found no room is tried again: one second.
 const FLUSH_RETRY_TICKS: u64 = 20;
 /// Rows that the scrub checks per tick.
-const SCRUB_ROWS_PER_TICK: usize = 2_000;
+const SCRUB_ROWS_PER_TICK: usize = 8_000;
 /// Ticks between two whole scans of the base: ten minutes.
 const SCRUB_PAUSE_TICKS: u64 = 12_000;
 
@@ -22,6 +22,7 @@ const SCRUB_PAUSE_TICKS: u64 = 12_000;
 pub(crate) struct Jobs {
     flush: bool,
     flush_at: u64,
+    postponed: bool,
     merge: bool,
     spare: bool,
     /// The writer has not been told of it.
@@ -39,6 +40,11 @@ pub(crate) struct Jobs {
 impl Jobs {
     pub(crate) fn flushing(&self) -> bool {
         self.flush
+    }
+
+    /// Whether a flush found no room and waits to be tried again.
+    pub(crate) fn flush_postponed(&self) -> bool {
+        self.postponed
     }
 
     /// Whether a spare segment was made that the log's writer has not been told of; it is told now.
@@ -108,7 +114,7 @@ impl Replica {
     /// Has a spare segment made, unless that is under way.
     pub(crate) fn prepare_spare(&mut self) {
         // A spare takes as much room as a segment, which a disk that is nearly full keeps for what is under way.
-        if !self.jobs.spare && !self.jobs.spare_made && !self.disk_low {
+        if !self.jobs.spare && !self.jobs.spare_made && !self.disk_is_low() {
             self.jobs.spare = true;
             self.effects.jobs.push(Job::PrepareSpare { segment_bytes: self.segment_bytes });
         }
@@ -125,6 +131,7 @@ impl Replica {
         match done {
             JobDone::Flush(Ok(flushed)) => {
                 self.jobs.flush = false;
+                self.jobs.postponed = false;
                 self.effects.discard.push(self.state.flushed(*flushed));
                 self.effects.notes.push(Note::Flushed { at: self.state.base_applied().index, rows: self.state.rows() });
                 self.publish();
@@ -133,7 +140,9 @@ impl Replica {
                 self.jobs.flush = false;
                 self.jobs.flush_at = self.ticks + FLUSH_RETRY_TICKS;
                 self.state.flush_failed();
-                self.effects.notes.push(Note::FlushPostponed(fault));
+                if !std::mem::replace(&mut self.jobs.postponed, true) {
+                    self.effects.notes.push(Note::FlushPostponed(fault));
+                }
             }
             JobDone::Merge(merged) => {
                 self.jobs.merge = false;

@@ -229,7 +229,12 @@ impl Consensus {
         }
         // Peers do not exist yet: the library must have nothing to tell them.
         assert!(ready.take_messages().is_empty() && ready.take_persisted_messages().is_empty(), "a message without a peer");
+        let number = ready.number();
         self.node.advance_append_async(ready);
+        if !self.batch_due && self.persisting.is_none() {
+            // Nothing waits for the disk. Told so, the library does not keep a record of it until the next frame.
+            self.node.on_persist_ready(number);
+        }
         self.draw_timeout();
         let role = (self.node.raft.state, self.node.raft.term);
         news.role_changed = role != self.role;

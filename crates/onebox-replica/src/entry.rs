@@ -393,3 +393,7 @@ fn put_bytes(out: &mut Vec<u8>, field: u8, bytes: &[u8]) {
         out.extend_from_slice(bytes);
     }
 }
+
+#[cfg(test)]
+#[path = "entry_tests.rs"]
+mod tests;

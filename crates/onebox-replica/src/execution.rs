@@ -26,22 +26,13 @@ pub(crate) struct OpenEntry {
     replies: Replies,
     time: Time,
     seed: u64,
-    requests: u64,
     /// The state before the first request.
     start: Option<Mark>,
 }
 
 impl OpenEntry {
     pub(crate) fn new(seed: u64) -> OpenEntry {
-        OpenEntry {
-            writer: EntryWriter::default(),
-            recorded: Recorded::default(),
-            replies: Vec::new(),
-            time: Time(0),
-            seed,
-            requests: 0,
-            start: None,
-        }
+        OpenEntry { writer: EntryWriter::default(), recorded: Recorded::default(), replies: Vec::new(), time: Time(0), seed, start: None }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -72,16 +63,13 @@ fn refuse(code: Code, words: impl Into<String>) -> Ended {
 /// Executes one attempt.
 pub(crate) fn execute(replica: &mut Replica, clock: Clock, token: Token, attempt: Attempt) -> Result<(), Stop> {
     if replica.open.is_empty() {
-        let (time, leap) = replica.clock.now(clock);
-        if let Some(leap) = leap {
-            replica.effects.notes.push(Note::ClockJumped { seconds: leap / 1_000_000 });
-        }
+        let time = replica.log_time(clock);
         replica.clock.seen(time);
         replica.open.time = time;
         replica.open.seed = replica.next_seed();
+        replica.open.start = Some(replica.state.mark());
     }
     let mark = replica.state.mark();
-    replica.open.start.get_or_insert(mark);
     let ended = match run(replica, &attempt, mark) {
         Ok(ended) => ended,
         Err(fault) => {
@@ -111,16 +99,10 @@ fn run(replica: &mut Replica, attempt: &Attempt, mark: Mark) -> Result<Ended, Fa
             return Ok(Ended::NoEffect(reply));
         }
     }
-    // Only now: another attempt at what took effect is told so, however late it comes and however full the disk is.
-    if replica.disk_low {
-        return Ok(refuse(Code::ResourceExhausted, "the disk is nearly full: writes are refused until there is room again; reads go on"));
-    }
-    if attempt.id.not_after < now {
-        return Ok(refuse(Code::DeadlineExceeded, "the request came to its turn after its deadline; it changed nothing"));
-    }
     match &attempt.command {
         Command::Call { tenant, method, body, key } => call(replica, attempt, (tenant, *method, body, key.as_deref()), mark),
         Command::CreateTenant { name } => create_tenant(replica, attempt, name),
+        Command::OpenSession | Command::TouchSession if attempt.id.not_after < now => Ok(too_late()),
         Command::OpenSession => open_session(replica),
         Command::TouchSession => {
             let record = platform_record(RecordKind::TouchSession, attempt, "", &[], &[]);
@@ -128,6 +110,20 @@ fn run(replica: &mut Replica, attempt: &Attempt, mark: Mark) -> Result<Ended, Fa
             Ok(Ended::Effect(Reply::Done { response: Vec::new(), repeated: false }))
         }
     }
+}
+
+fn too_late() -> Ended {
+    refuse(Code::DeadlineExceeded, "the request came to its turn after its deadline; it changed nothing")
+}
+
+/// Why a fresh request is not carried out now. Asked only once it is known to be fresh, by its id and by its key: another
+/// attempt at what took effect is told so, however late it comes and however full the disk is.
+fn not_now(replica: &Replica, attempt: &Attempt) -> Option<Ended> {
+    if replica.disk_is_low() {
+        let words = "the disk is nearly full: writes are refused until there is room again; reads go on";
+        return Some(refuse(Code::ResourceExhausted, words));
+    }
+    (attempt.id.not_after < replica.open.time).then(too_late)
 }
 
 type Call<'a> = (&'a str, MethodId, &'a [u8], Option<&'a str>);
@@ -156,8 +152,10 @@ fn call(replica: &mut Replica, attempt: &Attempt, (tenant_name, method, body, ke
             }
         }
     }
-    let seed = replica.open.seed.wrapping_add(replica.open.requests);
-    replica.open.requests += 1;
+    if let Some(ended) = not_now(replica, attempt) {
+        return Ok(ended);
+    }
+    let seed = seed_of(replica.open.seed, attempt.id);
     let context = Context { tenant, now, seed, budget: replica.limits.budget };
     let mut recorded = std::mem::take(&mut replica.open.recorded);
     let result = execute::execute(&*service, method, body, &mut replica.state, &context, &mut recorded);
@@ -221,6 +219,9 @@ fn accept(replica: &mut Replica, record: &NewRecord<'_>, recorded: &Recorded, ma
 }
 
 fn create_tenant(replica: &mut Replica, attempt: &Attempt, name: &str) -> Result<Ended, Fault> {
+    if let Some(ended) = not_now(replica, attempt) {
+        return Ok(ended);
+    }
     if requests::tenant(&replica.state, name)?.is_some() {
         return Ok(refuse(Code::AlreadyExists, format!("there is a tenant {name:?} already")));
     }
@@ -284,6 +285,12 @@ fn refusal_of(replica: &mut Replica, method: &'static str, failure: Failure) -> 
     }
 }
 
+/// What `random()` of one request draws from: its entry's seed and its name, both of which are logged.
+fn seed_of(entry: u64, id: RequestId) -> u64 {
+    let name = [id.session.0.to_le_bytes(), id.sequence.0.to_le_bytes()].concat();
+    xxhash_rust::xxh3::xxh3_64_with_seed(&name, entry)
+}
+
 fn fingerprint(method: &str, request: &[u8]) -> u128 {
     let mut hash = xxhash_rust::xxh3::Xxh3::new();
     hash.update(&(method.len() as u64).to_le_bytes());
@@ -303,7 +310,6 @@ pub(crate) fn seal(replica: &mut Replica) -> Result<(Vec<u8>, Replies), Fault> {
     let chain_before = replica.state.chain().0;
     let chain_after = replica.state.seal_entry().chain.0;
     let head = Head { time, apply_version: APPLY_VERSION, chain_before, chain_after, seed: replica.open.seed, retention };
-    replica.open.requests = 0;
     replica.open.start = None;
     Ok((replica.open.writer.seal(&head), std::mem::take(&mut replica.open.replies)))
 }
@@ -319,7 +325,6 @@ pub(crate) fn abandon(replica: &mut Replica) -> Vec<Token> {
 /// Forgets the open entry without touching the state; gives who waited for it.
 pub(crate) fn abandon_replies(replica: &mut Replica) -> Vec<Token> {
     replica.open.writer = EntryWriter::default();
-    replica.open.requests = 0;
     replica.open.replies.drain(..).map(|(token, _)| token).collect()
 }
 

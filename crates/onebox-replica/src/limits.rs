@@ -15,7 +15,8 @@ pub struct Limits {
     /// Bytes at which the open entry is sealed. Large enough to amortise a sync over thousands of requests, small
     /// enough that writing it takes about a millisecond.
     pub entry_bytes_max: usize,
-    /// Requests executed before the executor looks at its inputs again: about a millisecond of work.
+    /// Requests executed before the executor looks at its inputs again: about a millisecond of ordinary work. Requests at
+    /// their budget make it longer, up to this many times a tenth of a second.
     pub turn_requests_max: usize,
     /// Requests that wait for execution. Past it callers are told to come back: a tenth of a second of work.
     pub queue_requests_max: usize,
@@ -23,6 +24,8 @@ pub struct Limits {
     pub queue_bytes_max: usize,
     /// Reads that wait for a position that this replica has not reached.
     pub reads_waiting_max: usize,
+    /// Answers without an effect that wait for the entries they were computed from. Past it execution waits too.
+    pub held_answers_max: usize,
     /// Bytes of a request's encoding. Larger things belong in several requests.
     pub body_bytes_max: usize,
     /// Bytes of an encoded answer. Every retained answer may be this large.
@@ -57,14 +60,20 @@ pub const EXPIRED_PER_ENTRY_MAX: usize = 256;
 pub const SESSION_TRIM_STEP: u64 = 64;
 /// Bytes of committed entries that the consensus hands over at once: bounds a turn while replaying.
 pub const COMMITTED_BYTES_PER_TURN: u64 = MIB as u64;
+/// Bytes that an entry's head and its last record have beside body, answer and events.
+const ENTRY_OVERHEAD_BYTES: usize = MIB;
 /// Bytes of a key: room for several names. Keys are held in memory and compared often.
 pub const KEY_BYTES_MAX: u32 = 1024;
-/// Characters of a tenant's name.
-pub const TENANT_NAME_MAX: usize = 64;
-/// Characters of an idempotency key.
-pub const IDEMPOTENCY_KEY_MAX: usize = 128;
 /// A forward step of the clock, in microseconds, that log time does not follow by itself.
 pub const CLOCK_JUMP_MAX: u64 = 60 * SECOND;
+
+impl Limits {
+    /// The most bytes that an entry can have: it was not quite full when its last and largest request came.
+    pub fn entry_bytes_at_most(&self) -> usize {
+        let record = self.body_bytes_max + self.answer_bytes_max + self.budget.bytes_max as usize;
+        self.entry_bytes_max + record + ENTRY_OVERHEAD_BYTES
+    }
+}
 
 impl Default for Limits {
     fn default() -> Limits {
@@ -75,6 +84,7 @@ impl Default for Limits {
             queue_requests_max: 16 * KIB,
             queue_bytes_max: 64 * MIB,
             reads_waiting_max: 16 * KIB,
+            held_answers_max: 16 * KIB,
             body_bytes_max: MIB,
             answer_bytes_max: 4 * MIB,
             dirty_bytes_max: 256 * MIB,

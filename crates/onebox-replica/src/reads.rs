@@ -113,7 +113,93 @@ impl Reads {
         (held, reads)
     }
 
+    /// How many answers are held.
+    pub(crate) fn held(&self) -> usize {
+        self.held.len()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.held.is_empty() && self.unconfirmed.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use onebox_service::MethodId;
+
+    use super::*;
+
+    fn read(token: u64, at_least: u64, deadline: u64) -> Read {
+        let (tenant, body) = (String::new(), Vec::new());
+        Read { token: Token(token), tenant, method: MethodId(0), body, at_least: LogIndex(at_least), deadline }
+    }
+
+    fn tokens(reads: Vec<Read>) -> Vec<u64> {
+        reads.into_iter().map(|read| read.token.0).collect()
+    }
+
+    fn released(reads: &mut Reads, published: u64) -> Vec<u64> {
+        let held = std::iter::from_fn(|| reads.release(published));
+        held.map(|held| match held {
+            Held::Reply(token, _) | Held::Fate(token, _) => token.0,
+        })
+        .collect()
+    }
+
+    #[test]
+    fn what_is_held_needs_its_entry_and_a_round_begun_after_it() {
+        let mut reads = Reads::default();
+        assert_eq!(reads.begin_round(), None, "nobody asks for one");
+        reads.hold(1, Held::Fate(Token(1), Fate::Pending));
+        reads.hold(1, Held::Reply(Token(2), Reply::Overloaded));
+        assert_eq!(reads.begin_round(), Some(1), "one round for all of a turn");
+        assert_eq!(reads.begin_round(), None);
+        reads.hold(2, Held::Reply(Token(3), Reply::Overloaded));
+        assert_eq!(released(&mut reads, 9), [0; 0], "no round is confirmed");
+        reads.confirm(1);
+        assert_eq!(released(&mut reads, 0), [0; 0], "entry 1 is not published");
+        assert_eq!(released(&mut reads, 9), [1, 2], "3 came after the round began");
+        assert_eq!(reads.begin_round(), Some(2));
+        reads.confirm(2);
+        reads.confirm(1);
+        assert_eq!(released(&mut reads, 1), [0; 0], "entry 2 is not published");
+        assert_eq!(released(&mut reads, 2), [3]);
+        assert!(reads.is_empty());
+    }
+
+    #[test]
+    fn reads_need_a_round_begun_after_them_and_their_position() {
+        let mut reads = Reads::default();
+        reads.admit(read(1, 0, 99), 9).expect("there is room");
+        reads.admit(read(2, 7, 99), 9).expect("there is room");
+        reads.begin_round();
+        reads.admit(read(3, 0, 99), 9).expect("there is room");
+        assert_eq!(tokens(reads.runnable(LogIndex(5))), [0; 0]);
+        reads.confirm(1);
+        assert_eq!(tokens(reads.runnable(LogIndex(5))), [1]);
+        assert_eq!(tokens(reads.runnable(LogIndex(7))), [2]);
+        assert_eq!(reads.begin_round(), Some(2));
+        reads.confirm(2);
+        assert_eq!(tokens(reads.runnable(LogIndex(5))), [3]);
+    }
+
+    #[test]
+    fn every_read_that_waits_is_counted_once_wherever_it_waits() {
+        let mut reads = Reads::default();
+        for round in 0..100 {
+            reads.admit(read(1, 0, 10), 3).expect("there is room for one");
+            reads.admit(read(2, 99, 10), 3).expect("for two");
+            reads.admit(read(3, 99, 20), 3).expect("and for three");
+            assert!(reads.admit(read(4, 0, 10), 3).is_err(), "round {round}");
+            let begun = reads.begin_round().expect("they ask for a round");
+            reads.confirm(begun);
+            assert_eq!(tokens(reads.runnable(LogIndex(5))), [1]);
+            reads.admit(read(5, 0, 10), 3).expect("there is room for another");
+            assert!(reads.admit(read(6, 0, 10), 3).is_err());
+            assert_eq!(reads.expired(10), [Token(2)], "5 is not confirmed yet, and will be at once");
+            assert_eq!(reads.expired(10), [Token(0); 0]);
+            let (held, left) = reads.take_all();
+            assert_eq!((held.len(), tokens(left)), (0, vec![5, 3]));
+        }
     }
 }

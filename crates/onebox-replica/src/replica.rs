@@ -202,8 +202,24 @@ impl Replica {
             progress: self.consensus.progress(),
             queued: self.queue.len(),
             dirty_bytes: self.state.dirty_bytes(),
-            disk_low: self.disk_low,
+            disk_low: self.disk_is_low(),
         }
+    }
+
+    /// Whether writes are refused for want of disk.
+    pub(crate) fn disk_is_low(&self) -> bool {
+        self.disk_low || self.jobs.flush_postponed()
+    }
+
+    /// What log time it is at these clocks.
+    pub fn log_time(&mut self, clock: Clock) -> Time {
+        let (now, leap) = self.clock.now(clock);
+        self.note_leap(leap);
+        now
+    }
+
+    pub(crate) fn note_leap(&mut self, leap: Option<u64>) {
+        self.effects.notes.extend(leap.map(|leap| Note::ClockJumped { seconds: leap / 1_000_000 }));
     }
 
     /// The chain and the digest of the state that it has executed: equal states have equal ones.
@@ -272,8 +288,11 @@ impl Replica {
         }
         // What is said of a deadline must hold for everything executed from now on: also in the open entry, whose time
         // stands, and after a clock that goes back.
-        let now = if self.open.is_empty() { self.clock.now(clock).0 } else { self.open.time() };
+        let now = if self.open.is_empty() { self.log_time(clock) } else { self.open.time() };
         self.clock.seen(now);
+        if self.reads.held() >= self.limits.held_answers_max {
+            return self.reply(token, Reply::Overloaded);
+        }
         match self.requests.fate(&self.state, id, now) {
             Ok(fate) => self.hold(Held::Fate(token, fate)),
             Err(fault) => {
@@ -333,8 +352,8 @@ impl Replica {
 
     fn execute_queue(&mut self, clock: Clock) -> Result<(), Stop> {
         for _ in 0..self.limits.turn_requests_max {
-            if self.state.dirty_bytes() > self.limits.dirty_bytes_max {
-                // The flusher must catch up first; callers feel it as a queue that fills.
+            if self.state.dirty_bytes() > self.limits.dirty_bytes_max || self.reads.held() >= self.limits.held_answers_max {
+                // The flusher, or the log, must catch up first; callers feel it as a queue that fills.
                 return Ok(());
             }
             if self.open.bytes() >= self.limits.entry_bytes_max {
@@ -367,9 +386,12 @@ impl Replica {
             None => {
                 self.state.undo_entry();
                 self.requests.forget_cache();
+                let why = "the entry was not taken by the consensus";
                 for (token, _) in replies {
-                    self.reply(token, Reply::Retry("the entry was not taken by the consensus"));
+                    self.reply(token, Reply::Retry(why));
                 }
+                // What was computed on the entry goes with it.
+                self.retry_held(why);
             }
         }
         Ok(())
@@ -542,7 +564,7 @@ impl Replica {
             self.effects.drained = true;
         } else {
             self.state.request_flush();
-            self.effects.again = true;
+            self.effects.again = !self.jobs.flush_postponed();
         }
     }
 

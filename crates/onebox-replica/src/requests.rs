@@ -141,7 +141,8 @@ impl Requests {
         now: Time,
         retention: Retention,
     ) -> Result<Option<SessionId>, Fault> {
-        if read_counter(space, Counter::SessionsOpen)? >= self.limits.sessions_max {
+        let open = read_counter(space, Counter::SessionsOpen)?;
+        if open >= self.limits.sessions_max && open - self.sessions_leaving(space, now)? >= self.limits.sessions_max {
             return Ok(None);
         }
         let session = SessionId(read_counter(space, Counter::SessionLast)? + 1);
@@ -219,8 +220,9 @@ impl Requests {
             let same = row.fingerprint == fingerprint;
             return Ok(if same { KnownKey::Answered(row.answer) } else { KnownKey::OtherRequest });
         }
-        let count = read_number(space, tenant, tenant_index::KEY_COUNT, &())?.unwrap_or(0);
-        Ok(if count >= self.limits.idempotency_keys_max { KnownKey::TableFull } else { KnownKey::Fresh })
+        let (count, max) = (read_number(space, tenant, tenant_index::KEY_COUNT, &())?.unwrap_or(0), self.limits.idempotency_keys_max);
+        let full = count >= max && count - self.keys_leaving(space, tenant, now)? >= max;
+        Ok(if full { KnownKey::TableFull } else { KnownKey::Fresh })
     }
 
     /// Remembers the answer to an idempotency key, for leader and follower alike.
@@ -301,12 +303,33 @@ impl Requests {
         put(space, TenantId::PLATFORM, index::SESSION, &id, &row.encode())
     }
 
-    /// Removes expired keys; gives when the next one expires.
-    fn expire_keys(&mut self, space: &mut dyn KeyspaceMut, now: Time) -> Result<Time, Fault> {
-        let (due, next) = due(space, index::KEY_EXPIRY, (self.keys_not_before, now), |rest| {
+    /// How many keys of a tenant go at the end of the open entry. What is full of them has room: were it refused, there
+    /// might never be an entry at whose end they go.
+    fn keys_leaving(&self, space: &dyn Keyspace, tenant: TenantId, now: Time) -> Result<u64, Fault> {
+        let (due, _) = self.keys_due(space, now)?;
+        Ok(due.iter().filter(|(_, (whose, _))| *whose == tenant).count() as u64)
+    }
+
+    /// How many sessions go at the end of the open entry; see [`Requests::keys_leaving`].
+    fn sessions_leaving(&self, space: &dyn Keyspace, now: Time) -> Result<u64, Fault> {
+        let (due, _) = self.sessions_due(space, now)?;
+        Ok(due.len() as u64)
+    }
+
+    fn keys_due(&self, space: &dyn Keyspace, now: Time) -> Result<Due<(TenantId, String)>, Fault> {
+        due(space, index::KEY_EXPIRY, (self.keys_not_before, now), |rest| {
             let (time, tenant, key): (u64, u64, String) = unpack(rest);
             (time, (TenantId(tenant), key))
-        })?;
+        })
+    }
+
+    fn sessions_due(&self, space: &dyn Keyspace, now: Time) -> Result<Due<u64>, Fault> {
+        due(space, index::SESSION_EXPIRY, (self.sessions_not_before, now), |rest| unpack::<(u64, u64)>(rest))
+    }
+
+    /// Removes expired keys; gives when the next one expires.
+    fn expire_keys(&mut self, space: &mut dyn KeyspaceMut, now: Time) -> Result<Time, Fault> {
+        let (due, next) = self.keys_due(space, now)?;
         for (time, (tenant, key)) in due {
             delete(space, TenantId::PLATFORM, index::KEY_EXPIRY, &(time.0, tenant.0, &key))?;
             delete(space, tenant, tenant_index::KEY, &key)?;
@@ -318,7 +341,7 @@ impl Requests {
 
     /// Removes expired sessions with their answers; gives when the next one expires.
     fn expire_sessions(&mut self, space: &mut dyn KeyspaceMut, now: Time) -> Result<Time, Fault> {
-        let (due, next) = due(space, index::SESSION_EXPIRY, (self.sessions_not_before, now), |rest| unpack::<(u64, u64)>(rest))?;
+        let (due, next) = self.sessions_due(space, now)?;
         for (time, session) in due {
             let row = space.get(&platform_key(index::SESSION, &session))?.map(|row| SessionRow::decode(&row));
             let answers_from = row.map_or(0, |row| row.answers_from);
@@ -395,14 +418,12 @@ fn each_answers(space: &dyn Keyspace, from: (u64, u64), mut each: impl FnMut(u64
     })
 }
 
+/// Rows of an expiry index with their times, and when the one after them is due.
+type Due<T> = (Vec<(Time, T)>, Time);
+
 /// The first rows of an expiry index that are due, and when the one after them is. None is before `not_before`, so what
 /// was removed there is not walked over.
-fn due<T>(
-    space: &dyn Keyspace,
-    index: u32,
-    (not_before, now): (Time, Time),
-    read: impl Fn(&[u8]) -> (u64, T),
-) -> Result<(Vec<(Time, T)>, Time), Fault> {
+fn due<T>(space: &dyn Keyspace, index: u32, (not_before, now): (Time, Time), read: impl Fn(&[u8]) -> (u64, T)) -> Result<Due<T>, Fault> {
     let all = platform_key(index, &());
     let head = all.len();
     let (mut due, mut next) = (Vec::new(), Time(u64::MAX));

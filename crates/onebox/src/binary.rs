@@ -91,6 +91,9 @@ fn serve(service: Arc<dyn Service>, arguments: &ArgMatches) -> ExitCode {
             ExitCode::SUCCESS
         }
         Ok(Exit::Failed(stop)) => failed(format!("stopped, because it could not go on: {stop}. Nothing acknowledged is lost")),
+        Ok(Exit::Panicked { thread }) => failed(format!(
+            "stopped, because the thread {thread} panicked, which is a bug (the line above says where). Nothing acknowledged is lost"
+        )),
         Err(error @ (StartError::Fault(_) | StartError::Other(_))) => failed(format!("cannot start: {error}")),
     }
 }
