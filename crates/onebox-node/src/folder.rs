@@ -86,7 +86,8 @@ impl Disk for Folder {
         let mut names = Vec::new();
         for entry in entries {
             let entry = entry.map_err(|error| fault("list", folder, &error))?;
-            if entry.path().is_file() {
+            // A file that cannot be looked at is a fault: taken for absent, it would be written over.
+            if entry.file_type().map_err(|error| fault("stat", folder, &error))?.is_file() {
                 names.push(entry.file_name().to_string_lossy().into_owned());
             }
         }

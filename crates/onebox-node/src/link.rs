@@ -167,6 +167,11 @@ impl Link {
         *lock(&self.health) = Health { ready: false, reason };
     }
 
+    /// Microseconds since the process started.
+    pub(crate) fn uptime(&self) -> u64 {
+        self.clocks.read().uptime
+    }
+
     fn now(&self) -> Now {
         let uptime = self.clocks.read().uptime;
         Now { uptime, log: Time(uptime.saturating_add(self.log_offset.load(Ordering::Acquire))) }

@@ -57,8 +57,13 @@ fn next(source: &Mutex<Receiver<Query>>) -> Option<Query> {
 }
 
 fn answer(query: Query, link: &Link, service: &dyn Service, budget: Budget, on_fault: &impl Fn(Fault)) {
-    let Query { token, tenant, method, body, view } = query;
+    let Query { token, tenant, method, body, view, deadline } = query;
     let position = view.position();
+    if link.uptime() > deadline {
+        // Nobody waits for it any more; whoever does is served sooner.
+        let refusal = Refusal::platform(Code::DeadlineExceeded, "the read came to its turn after its deadline");
+        return link.answer_read(token, Err(refusal), position.index, None);
+    }
     let outcome = match onebox_replica::tenant(&view, &tenant) {
         Ok(Some(tenant)) => execute::query(service, method, &body, &view, &Context { tenant, now: position.time, seed: 0, budget }),
         Ok(None) => Err(Failure::Refused(Refusal::platform(Code::NotFound, unknown_tenant(&tenant)))),

@@ -14,6 +14,8 @@ use crate::warming::{WARM_READS_MIN, WARM_REQUESTS_MAX, WarmJob};
 const FLUSH_RETRY_TICKS: u64 = 20;
 /// Rows that the scrub checks per tick.
 const SCRUB_ROWS_PER_TICK: usize = 8_000;
+/// Flushes after which an unfinished scan is given up and begun anew later.
+const SCRUB_FLUSHES_MAX: u64 = 64;
 /// Ticks between two whole scans of the base: ten minutes.
 const SCRUB_PAUSE_TICKS: u64 = 12_000;
 
@@ -22,6 +24,8 @@ const SCRUB_PAUSE_TICKS: u64 = 12_000;
 pub(crate) struct Jobs {
     flush: bool,
     flush_at: u64,
+    /// Flushes done.
+    flushes: u64,
     postponed: bool,
     merge: bool,
     spare: bool,
@@ -30,6 +34,8 @@ pub(crate) struct Jobs {
     history: bool,
     scrub: bool,
     scrub_at: u64,
+    /// Flushes done when the scrub began.
+    scrub_began: u64,
     /// The scan of the base that goes on at the next tick.
     scrubbing: Option<Box<ScrubJob>>,
     warm: bool,
@@ -83,16 +89,18 @@ impl Replica {
         self.warm();
         if !self.jobs.scrub && self.ticks >= self.jobs.scrub_at && !self.replaying {
             self.jobs.scrub = true;
+            self.jobs.scrub_began = self.jobs.flushes;
             self.jobs.scrubbing = Some(Box::new(self.state.scrub_job()));
         }
     }
 
     fn scrubbed(&mut self, progress: ScrubProgress, job: Box<ScrubJob>) {
         match progress {
+            // Its read transaction keeps the base from reusing pages, so it is not held over many flushes.
+            ScrubProgress::Ongoing { .. } if self.jobs.flushes - self.jobs.scrub_began >= SCRUB_FLUSHES_MAX => self.scrub_later(),
             ScrubProgress::Ongoing { .. } => self.jobs.scrubbing = Some(job),
             ScrubProgress::Sound { rows } => {
-                self.jobs.scrub = false;
-                self.jobs.scrub_at = self.ticks + SCRUB_PAUSE_TICKS;
+                self.scrub_later();
                 self.effects.notes.push(Note::Scrubbed { rows });
             }
         }
@@ -109,6 +117,11 @@ impl Replica {
         let commands = self.queue.commands(self.limits.turn_requests_max, WARM_REQUESTS_MAX);
         let (service, view) = (std::sync::Arc::clone(&self.service), self.view.clone());
         self.effects.jobs.push(Job::Warm(WarmJob { service, view, commands, budget: self.limits.budget }));
+    }
+
+    fn scrub_later(&mut self) {
+        self.jobs.scrub = false;
+        self.jobs.scrub_at = self.ticks + SCRUB_PAUSE_TICKS;
     }
 
     /// Has a spare segment made, unless that is under way.
@@ -131,6 +144,7 @@ impl Replica {
         match done {
             JobDone::Flush(Ok(flushed)) => {
                 self.jobs.flush = false;
+                self.jobs.flushes += 1;
                 self.jobs.postponed = false;
                 self.effects.discard.push(self.state.flushed(*flushed));
                 self.effects.notes.push(Note::Flushed { at: self.state.base_applied().index, rows: self.state.rows() });

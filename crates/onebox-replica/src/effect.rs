@@ -54,6 +54,8 @@ pub struct Query {
     pub body: Vec<u8>,
     /// What it sees.
     pub view: View,
+    /// Uptime, in microseconds, after which nobody waits any more.
+    pub deadline: u64,
 }
 
 /// Work that takes long. It is run on another thread and its end is an input.

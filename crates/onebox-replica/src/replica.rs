@@ -539,8 +539,8 @@ impl Replica {
                 Held::Fate(token, fate) => self.effects.fates.push((token, fate)),
             }
         }
-        for Read { token, tenant, method, body, .. } in self.reads.runnable(position) {
-            self.effects.queries.push(Query { token, tenant, method, body, view: self.view.clone() });
+        for Read { token, tenant, method, body, deadline, at_least: _ } in self.reads.runnable(position) {
+            self.effects.queries.push(Query { token, tenant, method, body, view: self.view.clone(), deadline });
         }
     }
 

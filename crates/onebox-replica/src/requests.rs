@@ -342,11 +342,21 @@ impl Requests {
     /// Removes expired sessions with their answers; gives when the next one expires.
     fn expire_sessions(&mut self, space: &mut dyn KeyspaceMut, now: Time) -> Result<Time, Fault> {
         let (due, next) = self.sessions_due(space, now)?;
+        let mut room = EXPIRED_PER_ENTRY_MAX;
         for (time, session) in due {
-            let row = space.get(&platform_key(index::SESSION, &session))?.map(|row| SessionRow::decode(&row));
-            let answers_from = row.map_or(0, |row| row.answers_from);
-            for first in trimmable(space, (session, answers_from), u64::MAX)?.0 {
-                delete(space, TenantId::PLATFORM, index::ANSWERS, &(session, first))?;
+            let Some(value) = space.get(&platform_key(index::SESSION, &session))? else { continue };
+            let row = SessionRow::decode(&value);
+            let (firsts, more) = first_answers(space, (session, row.answers_from), room)?;
+            for first in &firsts {
+                delete(space, TenantId::PLATFORM, index::ANSWERS, &(session, *first))?;
+            }
+            room -= firsts.len();
+            if let Some(first) = more {
+                // It has too many answers for one entry: the next goes on from here.
+                let row = SessionRow { answers_from: first, ..row };
+                put(space, TenantId::PLATFORM, index::SESSION, &session, &row.encode())?;
+                self.sessions.remove(&session);
+                return Ok(time);
             }
             delete(space, TenantId::PLATFORM, index::SESSION_EXPIRY, &(time.0, session))?;
             delete(space, TenantId::PLATFORM, index::SESSION, &session)?;
@@ -362,7 +372,10 @@ impl Requests {
             let Some(value) = space.get(&platform_key(index::SESSION, &id))? else { return Ok(None) };
             let row = SessionRow::decode(&value);
             let mut highest = self.entry.get(&id).map_or(0, |added| AnswerRow::highest(&added.answers));
-            each_answers(space, (id, row.answers_from), |_, answers| highest = highest.max(AnswerRow::highest(answers)))?;
+            each_answers(space, (id, row.answers_from), |_, answers| {
+                highest = highest.max(AnswerRow::highest(answers));
+                ControlFlow::Continue(())
+            })?;
             vacant.insert(Session { row, highest });
         }
         Ok(self.sessions.get_mut(&id))
@@ -389,9 +402,24 @@ pub(crate) fn apply_tenant(space: &mut dyn KeyspaceMut, name: &str, tenant: Tena
 fn find_answer(space: &dyn Keyspace, id: RequestId, answers_from: u64) -> Result<Option<AnswerRow>, Fault> {
     let mut found = None;
     each_answers(space, (id.session.0, answers_from), |_, answers| {
-        found = found.take().or_else(|| AnswerRow::find(answers, id.sequence.0));
+        found = AnswerRow::find(answers, id.sequence.0);
+        if found.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
     Ok(found)
+}
+
+/// The first rows of a session's answers, at most `room`, and the one after them.
+fn first_answers(space: &dyn Keyspace, from: (u64, u64), room: usize) -> Result<(Vec<u64>, Option<u64>), Fault> {
+    let (mut firsts, mut more) = (Vec::new(), None);
+    each_answers(space, from, |first, _| {
+        if firsts.len() < room {
+            firsts.push(first);
+            return ControlFlow::Continue(());
+        }
+        more = Some(first);
+        ControlFlow::Break(())
+    })?;
+    Ok((firsts, more))
 }
 
 /// The rows of answers all of which are below `acknowledged_below`, and the first of the others.
@@ -403,18 +431,18 @@ fn trimmable(space: &dyn Keyspace, from: (u64, u64), acknowledged_below: u64) ->
         } else {
             kept = kept.or(Some(first));
         }
+        ControlFlow::Continue(())
     })?;
     Ok((firsts, kept))
 }
 
 /// Walks a session's rows of answers, given the session and where they begin.
-fn each_answers(space: &dyn Keyspace, from: (u64, u64), mut each: impl FnMut(u64, &[u8])) -> Result<(), Fault> {
+fn each_answers(space: &dyn Keyspace, from: (u64, u64), mut each: impl FnMut(u64, &[u8]) -> ControlFlow<()>) -> Result<(), Fault> {
     let head = platform_key(index::ANSWERS, &()).len();
     let to = keyspace::end_of_prefix(platform_key(index::ANSWERS, &from.0));
     space.scan(&platform_key(index::ANSWERS, &from), &to, &mut |key, answers| {
         let (_, first): (u64, u64) = unpack(&key[head..]);
-        each(first, answers);
-        ControlFlow::Continue(())
+        each(first, answers)
     })
 }
 

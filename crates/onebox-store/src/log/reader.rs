@@ -275,8 +275,11 @@ impl LogReader {
         let Some(kept) = self.segments.beginning_above(flushed) else {
             return Vec::new();
         };
-        let below = self.segments.folders.range(..kept);
-        below.filter(|(_, folder)| **folder == Folder::Log).map(|(number, _)| *number).collect()
+        // From the newest down, because history is long and what is still in `log/` is not.
+        let below = self.segments.folders.range(..kept).rev();
+        let mut sealed: Vec<_> = below.take_while(|(_, folder)| **folder == Folder::Log).map(|(number, _)| *number).collect();
+        sealed.reverse();
+        sealed
     }
 
     /// Takes note that these segments were moved to `history/`. Their entries can still be read.

@@ -20,6 +20,11 @@ impl<'a> Layer<'a> {
         Layer(rows.peekable())
     }
 
+    /// Itself, if it has a row.
+    pub(crate) fn unless_empty(mut self) -> Option<Layer<'a>> {
+        self.key().is_some().then_some(self)
+    }
+
     fn key(&mut self) -> Option<&'a [u8]> {
         self.0.peek().map(|(key, _)| *key)
     }

@@ -55,6 +55,9 @@ impl Run {
 
     /// What was written at `key`, if anything was.
     pub(crate) fn get(&self, key: &[u8]) -> Option<&Slot> {
+        if !self.may_hold(key, key) {
+            return None;
+        }
         let at = self.rows.binary_search_by(|row| row.0[..].cmp(key)).ok()?;
         Some(&self.rows[at].1)
     }
@@ -62,8 +65,15 @@ impl Run {
     /// The rows of `from <= key < to`, ascending by key. `from` is not above `to`.
     pub(crate) fn range<'a>(&'a self, from: &[u8], to: &[u8]) -> impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)> + use<'a> {
         let start = self.rows.partition_point(|row| row.0[..] < *from);
-        let len = self.rows[start..].partition_point(|row| row.0[..] < *to);
-        self.rows[start..start + len].iter().map(|(key, slot)| (&key[..], slot.as_deref()))
+        // Most scans are short: looking for their end would cost more than meeting it.
+        let to = Bytes::from(to);
+        self.rows[start..].iter().map(|(key, slot)| (&key[..], slot.as_deref())).take_while(move |(key, _)| *key < &to[..])
+    }
+
+    /// Whether a row from `first` to `last`, both included, may be in it. Tells most runs from a scan at a glance.
+    pub(crate) fn may_hold(&self, first: &[u8], last: &[u8]) -> bool {
+        let ends = self.rows.first().zip(self.rows.last());
+        ends.is_some_and(|((low, _), (high, _))| low[..] <= *last && *first <= high[..])
     }
 
     /// Runs of one class differ in size by less than a factor of eight.

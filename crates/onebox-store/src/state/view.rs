@@ -49,7 +49,9 @@ impl Keyspace for View {
         if from >= to {
             return Ok(());
         }
-        let layers = self.0.runs.iter().map(|run| Layer::new(run.range(from, to))).collect();
+        let runs = self.0.runs.iter().filter(|run| run.may_hold(from, to));
+        // A run without a row in the range would be asked again for each row of the others.
+        let layers = runs.map(|run| Layer::new(run.range(from, to))).filter_map(Layer::unless_empty).collect();
         merge::scan(layers, &self.0.base, from, to, each)
     }
 }

@@ -1,0 +1,7 @@
+//! Tests of a client's rules, driven by hand: what it sends, when it sends it again, and what its callers are told.
+
+mod deadlines;
+mod deck;
+mod endings;
+mod retries;
+mod sessions;

@@ -1,0 +1,95 @@
+//! What became of a request, asked by its id: every answer there is, and that none is given too early.
+
+use onebox_replica::{Input, Limits};
+use onebox_service::attempt::{Fate, Reply, RequestId};
+
+use crate::rig::{Rig, SECOND, acknowledging, call, id, keyed, set, touch, until};
+use crate::service::{Ask, DRAW};
+
+fn took_effect(reply: &Reply) -> Fate {
+    match reply {
+        Reply::Done { response, .. } => Fate::TookEffect { method: "Draw".to_owned(), response: response.clone() },
+        other => panic!("it is done: {other:?}"),
+    }
+}
+
+#[test]
+fn what_took_effect_is_told_with_method_and_answer() {
+    let mut rig = Rig::new(Limits::default());
+    let session = rig.session();
+    let reply = rig.carry_out(call(session, 1, DRAW, &Ask::default()));
+    assert_eq!(rig.fate(id(session, 1)), took_effect(&reply));
+    let later = RequestId { not_after: rig.clock.wall, ..id(session, 1) };
+    rig.pass(SECOND);
+    assert_eq!(rig.fate(later), took_effect(&reply), "also after its deadline");
+    let mut rig = rig.restarted(Limits::default());
+    assert_eq!(rig.fate(id(session, 1)), took_effect(&reply));
+}
+
+#[test]
+fn what_did_not_is_pending_until_its_deadline_and_then_has_no_effect() {
+    let mut rig = Rig::new(Limits::default());
+    let session = rig.session();
+    let deadline = rig.clock.wall.plus_micros(SECOND);
+    let asked = RequestId { not_after: deadline, ..id(session, 1) };
+    assert_eq!(rig.fate(asked), Fate::Pending);
+    rig.pass(SECOND);
+    assert_eq!(rig.fate(asked), Fate::Pending, "the last moment is allowed");
+    rig.pass(1);
+    assert_eq!(rig.fate(asked), Fate::NoEffect);
+    // The wall clock goes back, and what was said must hold.
+    rig.clock.wall = deadline;
+    let reply = rig.carry_out(until(deadline, set(session, 1, "cell", b"")));
+    assert!(matches!(reply, Reply::Refused(_)), "{reply:?}");
+    assert_eq!(rig.fate(asked), Fate::NoEffect);
+}
+
+#[test]
+fn what_waits_in_the_queue_is_pending() {
+    let mut rig = Rig::new(Limits { turn_requests_max: 1, ..Limits::default() });
+    let session = rig.session();
+    let deadline = rig.clock.wall;
+    let tokens = [1, 2].map(|sequence| rig.send(until(deadline, call(session, sequence, DRAW, &Ask::default()))));
+    rig.turn();
+    // The first is in an entry of this time, the second waits.
+    let token = rig.token();
+    rig.inputs.push(Input::Outcome(token, RequestId { not_after: deadline, ..id(session, 2) }));
+    rig.settle();
+    assert_eq!(rig.desk.fates[&token], Fate::Pending);
+    assert!(tokens.iter().all(|token| matches!(rig.reply(*token), Some(Reply::Done { .. }))), "it was indeed");
+}
+
+#[test]
+fn what_was_acknowledged_and_trimmed_is_forgotten() {
+    let mut rig = Rig::new(Limits::default());
+    let session = rig.session();
+    rig.carry_out(call(session, 1, DRAW, &Ask::default()));
+    rig.carry_out(acknowledging(100, set(session, 100, "cell", b"")));
+    assert_eq!(rig.fate(id(session, 1)), Fate::Forgotten);
+    assert_eq!(rig.fate(id(session, 99)), Fate::Forgotten);
+    assert_eq!(rig.fate(id(session, 101)), Fate::Pending);
+    assert_eq!(rig.fate(id(session, u64::MAX)), Fate::Pending);
+}
+
+#[test]
+fn what_belongs_to_no_session_is_forgotten() {
+    let mut rig = Rig::new(Limits { session_idle_max: SECOND, ..Limits::default() });
+    let session = rig.session();
+    rig.carry_out(call(session, 1, DRAW, &Ask::default()));
+    assert_eq!(rig.fate(id(session + 1, 1)), Fate::Forgotten, "never opened");
+    assert_eq!(rig.fate(id(0, 0)), Fate::Forgotten);
+    rig.pass(SECOND);
+    assert_eq!(rig.fate(id(session, 1)), Fate::Forgotten, "expired");
+}
+
+#[test]
+fn a_touch_and_a_keyed_request_have_fates_too() {
+    let mut rig = Rig::new(Limits::default());
+    let session = rig.session();
+    rig.carry_out(touch(session, 1));
+    assert_eq!(rig.fate(id(session, 1)), Fate::TookEffect { method: String::new(), response: Vec::new() });
+    let first = rig.carry_out(keyed("key", call(session, 2, DRAW, &Ask::default())));
+    rig.carry_out(keyed("key", call(session, 3, DRAW, &Ask::default())));
+    assert_eq!(rig.fate(id(session, 2)), took_effect(&first));
+    assert_eq!(rig.fate(id(session, 3)), Fate::Pending, "a repeated key has no effect under its own id");
+}
