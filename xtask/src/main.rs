@@ -27,7 +27,7 @@ cargo xtask tidy
     pages, forgotten notes. Every finding is a line 'file:line: what is wrong; what to do'.
 
 cargo xtask bench [executor | replay | http | disk] [arguments]
-    The benchmarks, built in release. They print figures and never fail by the clock. Without a name: what there is.
+    The benchmarks, built in release. They print figures and never fail by the clock. Without a name: http.
 
 cargo xtask help
     This.

@@ -45,7 +45,7 @@ impl Incoming {
         if self.declared.is_some_and(|declared| declared > bounds.bytes_max as u64) {
             return Err(Problem::body_too_large(bounds.bytes_max));
         }
-        let mut taken = bounds.in_flight.take(0).expect("nothing always fits");
+        let mut taken = bounds.in_flight.take_none();
         let mut first = Bytes::new();
         let mut rest: Vec<u8> = Vec::new();
         while let Some(chunk) = self.chunk(bounds.until).await? {

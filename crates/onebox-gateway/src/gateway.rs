@@ -1,7 +1,7 @@
 //! One request, whatever its protocol: which protocol it speaks, the call to the node, the stamped reply, the log line.
 //!
-//! Keeps true that every answer carries a request id and a position, and that what is in flight is bounded. Logs never
-//! hold bodies or keys.
+//! Keeps true that every answer carries a request id and a position, and that what is in flight is bounded, answers
+//! until they are taken in. Logs never hold bodies or keys.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,6 +15,7 @@ use onebox_service::{MethodId, Schema, Service};
 use tokio::time::Instant;
 
 use crate::backend::{Answer, Backend, Call};
+use crate::delivery::{Held, Undelivered};
 use crate::headers::{self, RequestHeaders, header_value};
 use crate::limits::GatewaySettings;
 use crate::problem::Problem;
@@ -24,6 +25,9 @@ use crate::{discovery, grpc, json, platform};
 
 /// How an id begins that this process gave to a request which never reached the node.
 pub(crate) const LOCAL_ID_PREFIX: &str = "local-";
+
+/// What there is no room for, in a refusal's sentence.
+const ANSWERS: &str = "bytes of answers";
 
 /// Everything on one port: the service's routes and methods, health, reflection, the platform's routes.
 ///
@@ -50,6 +54,7 @@ pub(crate) struct Gateway {
     /// The answer to `GET /`.
     pub(crate) index: Vec<u8>,
     pub(crate) bodies: Arc<Room>,
+    answers: Arc<Room>,
     calls: Arc<Room>,
     local_ids: AtomicU64,
 }
@@ -62,6 +67,17 @@ pub(crate) struct Reply {
     pub(crate) position: String,
     pub(crate) repeated: bool,
     pub(crate) outcome: Result<Content, Box<Problem>>,
+    /// The place of its call, if the node was asked.
+    pub(crate) place: Option<Taken>,
+    /// Whether it may become a refusal where there is no room for it: nothing took effect that it tells of.
+    pub(crate) refusable: bool,
+}
+
+impl Reply {
+    /// The reply to a call that had this place; one that was `read_only` may be refused even now.
+    pub(crate) fn holding(self, place: Taken, read_only: bool) -> Reply {
+        Reply { place: Some(place), refusable: read_only, ..self }
+    }
 }
 
 /// What is sent when all went well: JSON, or an encoded message for gRPC.
@@ -84,6 +100,7 @@ impl Gateway {
             routes: Routes::new(schema),
             index: platform::index(schema),
             bodies: Room::new(settings.bodies_in_flight_bytes_max),
+            answers: Room::new(settings.answers_in_flight_bytes_max),
             calls: Room::new(settings.calls_in_flight_max),
             local_ids: AtomicU64::new(1),
             backend,
@@ -97,20 +114,29 @@ impl Gateway {
         let started = Instant::now();
         let (parts, body) = request.into_parts();
         let protocol = protocol_of(&parts);
-        let reply = match protocol {
+        let mut reply = match protocol {
             Protocol::Grpc => grpc::answer(self, &parts, body, started).await,
             Protocol::Json => json::answer(self, &parts, body, started).await,
         };
+        let held = self.hold(&mut reply, parts.extensions.get().cloned());
         log(&reply, protocol, started);
         match protocol {
-            Protocol::Grpc => grpc::response(reply),
-            Protocol::Json => self.http_response(reply, parts.method == Method::HEAD),
+            Protocol::Grpc => grpc::response(reply, held),
+            Protocol::Json => self.http_response(reply, held, parts.method == Method::HEAD),
         }
     }
 
     /// A reply that the node has no part in.
     pub(crate) fn local(&self, what: &'static str, outcome: Result<Content, Box<Problem>>) -> Reply {
-        Reply { what, request_id: self.local_id(), position: self.backend.position(), repeated: false, outcome }
+        Reply {
+            what,
+            request_id: self.local_id(),
+            position: self.backend.position(),
+            repeated: false,
+            outcome,
+            place: None,
+            refusable: false,
+        }
     }
 
     /// A reply to what the node answered; `render` writes the response in the caller's protocol.
@@ -119,12 +145,31 @@ impl Gateway {
             Ok(response) => render(response),
             Err(refusal) => Err(Problem::refused(refusal, answer.retry_after)),
         };
-        Reply { what, request_id: answer.request_id, position: answer.position, repeated: answer.repeated, outcome }
+        let Answer { request_id, position, repeated, .. } = answer;
+        Reply { what, request_id, position, repeated, outcome, place: None, refusable: false }
     }
 
-    /// A place among the calls in flight.
+    /// A place among the calls in flight. It is taken when a request has been read: those still being read have bounds
+    /// of their own, and a few clients that send slowly must not keep all others out.
     pub(crate) fn enter(&self) -> Result<Taken, Box<Problem>> {
+        if self.answers.is_full() {
+            return Err(Problem::overloaded(ANSWERS));
+        }
         self.calls.take(1).ok_or_else(|| Problem::overloaded("requests"))
+    }
+
+    /// Takes room for a reply that is about to be sent; one that finds none and may be refused is refused.
+    fn hold(&self, reply: &mut Reply, connection: Option<Arc<Undelivered>>) -> Held {
+        let length = reply.outcome.as_ref().map_or(0, |content| content.bytes.len());
+        let mut bytes = self.answers.take_none();
+        if !bytes.grow(length) {
+            if reply.refusable {
+                reply.outcome = Err(Problem::overloaded(ANSWERS));
+            } else {
+                bytes.grow_beyond(length);
+            }
+        }
+        Held { _place: reply.place.take(), bytes, connection }
     }
 
     /// Hands a call to the node.
@@ -151,7 +196,7 @@ impl Gateway {
         format!("{LOCAL_ID_PREFIX}{}", self.local_ids.fetch_add(1, Ordering::Relaxed))
     }
 
-    fn http_response(&self, reply: Reply, head: bool) -> Response<Body> {
+    fn http_response(&self, reply: Reply, held: Held, head: bool) -> Response<Body> {
         let (status, media, bytes, problem) = match reply.outcome {
             Ok(content) => (content.status, "application/json", content.bytes, None),
             Err(problem) => {
@@ -160,7 +205,7 @@ impl Gateway {
             }
         };
         let length = bytes.len();
-        let mut response = Response::new(if head { Body::empty() } else { Body::from(bytes) });
+        let mut response = Response::new(if head { Body::empty() } else { Body::from(held.carried_by(bytes)) });
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media));

@@ -6,7 +6,7 @@
 use std::convert::Infallible;
 
 use axum::body::Body;
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Response, StatusCode};
@@ -15,6 +15,7 @@ use onebox_service::{Code, MethodId};
 use tokio::time::Instant;
 
 use crate::body::{Bounds, Incoming};
+use crate::delivery::Held;
 use crate::gateway::{Content, Gateway, Reply, stamp};
 use crate::headers::{self, RequestHeaders};
 use crate::problem::Problem;
@@ -34,11 +35,11 @@ pub(crate) async fn answer(gateway: &Gateway, parts: &Parts, body: Body, started
 }
 
 /// A reply as gRPC writes it.
-pub(crate) fn response(reply: Reply) -> Response<Body> {
+pub(crate) fn response(reply: Reply, held: Held) -> Response<Body> {
     let problem = match reply.outcome {
         Err(problem) => problem,
         Ok(content) => match framed(&content.bytes) {
-            Some(frame) => return success(frame, reply.request_id, reply.position, reply.repeated),
+            Some(frame) => return success(held.carried_by(frame), reply.request_id, reply.position, reply.repeated),
             None => Problem::new(Code::Internal, "the response is longer than gRPC can carry"),
         },
     };
@@ -61,14 +62,14 @@ async fn call(
     if !info.read_only {
         headers.refuse_at_least(info.name)?;
     }
-    let _place = gateway.enter()?;
     let until = started + headers.timeout;
     let bounds = Bounds { bytes_max: gateway.settings.body_bytes_max + PREFIX_BYTES, in_flight: &gateway.bodies, until };
     let (body, _taken) = incoming.read(&bounds).await?;
     let request = gateway.service.request_from_binary(method, message_of(&body)?).map_err(Problem::bad_request)?;
     drop(body);
+    let place = gateway.enter()?;
     let answer = gateway.call(method, headers, until, request).await?;
-    Ok(gateway.reply(info.name, answer, |bytes| Ok(Content { status: StatusCode::OK, bytes })))
+    Ok(gateway.reply(info.name, answer, |bytes| Ok(Content { status: StatusCode::OK, bytes })).holding(place, info.read_only))
 }
 
 fn method_of(gateway: &Gateway, path: &str) -> Option<MethodId> {
@@ -97,13 +98,13 @@ fn message_of(body: &[u8]) -> Result<&[u8], Box<Problem>> {
     Ok(rest)
 }
 
-fn framed(message: &[u8]) -> Option<Bytes> {
+fn framed(message: &[u8]) -> Option<Vec<u8>> {
     let length = u32::try_from(message.len()).ok()?;
-    let mut frame = BytesMut::with_capacity(PREFIX_BYTES + message.len());
+    let mut frame = Vec::with_capacity(PREFIX_BYTES + message.len());
     frame.put_u8(0);
     frame.put_u32(length);
     frame.put_slice(message);
-    Some(frame.freeze())
+    Some(frame)
 }
 
 fn success(frame: Bytes, request_id: String, position: String, repeated: bool) -> Response<Body> {

@@ -37,7 +37,10 @@ pub(crate) async fn answer(gateway: &Gateway, parts: &Parts, body: Body, started
     let asked = Asked { parts, found, incoming, started };
     let result = match target {
         Target::Method { id, body } => call(gateway, asked, id, body).await,
-        Target::Index => Ok(gateway.local(template, Ok(Content { status: StatusCode::OK, bytes: gateway.index.clone() }))),
+        Target::Index => {
+            let index = Content { status: StatusCode::OK, bytes: gateway.index.clone() };
+            Ok(Reply { refusable: true, ..gateway.local(template, Ok(index)) })
+        }
         Target::Live => Ok(gateway.local(template, Ok(platform::live()))),
         Target::Ready => Ok(gateway.local(template, Ok(platform::ready(&gateway.backend.health())))),
         Target::CreateTenant => platform::create_tenant(gateway, asked).await,
@@ -58,7 +61,6 @@ async fn call(gateway: &Gateway, mut asked: Asked<'_>, method: MethodId, body: b
     }
     let query = query_of(asked.parts.uri.query().unwrap_or_default())?;
     refuse_stray_query(&query, &asked.found, body)?;
-    let _place = gateway.enter()?;
     let until = asked.started + headers.timeout;
     let (bytes, _taken) = if body { json_body(gateway, &mut asked, until).await? } else { no_body(gateway, &mut asked, until).await? };
     let request = {
@@ -67,8 +69,9 @@ async fn call(gateway: &Gateway, mut asked: Asked<'_>, method: MethodId, body: b
         gateway.service.request_from_json(method, or_empty_object(&bytes), &variables).map_err(Problem::bad_request)?
     };
     drop(bytes);
+    let place = gateway.enter()?;
     let answer = gateway.call(method, headers, until, request).await?;
-    Ok(gateway.reply(info.name, answer, |response| to_json(gateway, method, &response)))
+    Ok(gateway.reply(info.name, answer, |response| to_json(gateway, method, &response)).holding(place, info.read_only))
 }
 
 /// A response as JSON.

@@ -13,10 +13,12 @@
 //! connection itself, without them.
 //!
 //! Reading order: `gateway` (one request, whatever its protocol), `routes` and `json`, `grpc`, `platform` and
-//! `discovery` (health, reflection), `problem` (errors in both protocols), `serve` (connections).
+//! `discovery` (health, reflection), `problem` (errors in both protocols), `delivery` (answers
+//! that wait for their client), `serve` (connections).
 
 mod backend;
 mod body;
+mod delivery;
 mod discovery;
 mod gateway;
 mod google_rpc;

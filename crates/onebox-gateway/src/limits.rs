@@ -1,7 +1,10 @@
 //! Every bound of the gateway, with its unit and its reason. Those an operator may choose are in [`GatewaySettings`].
 //!
 //! Memory that strangers can make a gateway hold stays below
-//! `bodies_in_flight_bytes_max * 2 + connections_max * (head_bytes_max + h2_window_bytes)` plus the answers in flight.
+//! `bodies_in_flight_bytes_max * 2 + answers_in_flight_bytes_max + connections_max * (head_bytes_max + h2_window_bytes)`,
+//! plus the answers of those writes that were under way when the room for answers filled up, plus the streams: up to
+//! `connections_max * streams_per_connection_max` heads and refusals, each for `connection_idle_ms_max` or the request's
+//! timeout at most.
 
 use std::time::Duration;
 
@@ -49,7 +52,10 @@ pub struct GatewaySettings {
     pub body_bytes_max: usize,
     /// Bytes of all bodies being received or carried out. 64 MiB: 64 of the largest, half a million of 128 bytes.
     pub bodies_in_flight_bytes_max: usize,
-    /// Calls being received or carried out. 16,384: some ten batches of the executor; more would only wait.
+    /// Bytes of all answers that their clients have not taken in. 256 MiB: dozens of the largest. When they are reached,
+    /// calls are refused; a write that has taken effect by then is answered all the same.
+    pub answers_in_flight_bytes_max: usize,
+    /// Calls being carried out or answered. 16,384: some ten batches of the executor; more would only wait.
     pub calls_in_flight_max: usize,
     /// Connections. 2,048: more clients than that come through a proxy.
     pub connections_max: usize,
@@ -59,8 +65,9 @@ pub struct GatewaySettings {
     pub request_timeout_default_ms: u64,
     /// Milliseconds that a caller may ask to wait. 60 s: a retained request must outlive its attempts by far.
     pub request_timeout_max_ms: u64,
-    /// Milliseconds that an HTTP/1.1 connection may wait for its next request. 75 s: longer than proxies' 60 s, so
-    /// that the side which sends is the side which closes.
+    /// Milliseconds that a connection may wait for its client: for its first bytes, for the next request of HTTP/1.1,
+    /// for the client to have taken in the whole of an answer. 75 s: longer than proxies' 60 s, so that the side which
+    /// sends is the side which closes.
     pub connection_idle_ms_max: u64,
     /// Milliseconds that a stop waits for calls in flight. 10 s: the default timeout of a request.
     pub drain_ms_max: u64,
@@ -71,6 +78,7 @@ impl Default for GatewaySettings {
         GatewaySettings {
             body_bytes_max: 1024 * 1024,
             bodies_in_flight_bytes_max: 64 * 1024 * 1024,
+            answers_in_flight_bytes_max: 256 * 1024 * 1024,
             calls_in_flight_max: 16_384,
             connections_max: 2_048,
             streams_per_connection_max: 1_024,
@@ -90,6 +98,7 @@ impl GatewaySettings {
     pub fn check(&self) -> Result<(), String> {
         let none_zero = [
             ("body_bytes_max", self.body_bytes_max == 0),
+            ("answers_in_flight_bytes_max", self.answers_in_flight_bytes_max == 0),
             ("calls_in_flight_max", self.calls_in_flight_max == 0),
             ("connections_max", self.connections_max == 0),
             ("streams_per_connection_max", self.streams_per_connection_max == 0),

@@ -67,18 +67,19 @@ pub(crate) async fn create_tenant(gateway: &Gateway, mut asked: Asked<'_>) -> Re
     let headers = RequestHeaders::read(&asked.parts.headers, &gateway.settings)?;
     headers.refuse_at_least("creating a tenant")?;
     json::refuse_query(&asked)?;
-    let _place = gateway.enter()?;
     let until = asked.started + headers.timeout;
     let (bytes, _taken) = json::json_body(gateway, &mut asked, until).await?;
     let name = new_tenant(json::or_empty_object(&bytes)).map_err(Problem::bad_request)?;
     drop(bytes);
+    let place = gateway.enter()?;
     let answer = gateway.backend.create_tenant(name.clone(), remaining(until)?).await;
-    Ok(gateway.reply(asked.found.template, answer, |_| {
+    let reply = gateway.reply(asked.found.template, answer, |_| {
         let mut bytes = b"{\"name\":".to_vec();
         bytes.extend_from_slice(&json_string(&name));
         bytes.push(b'}');
         Ok(Content { status: StatusCode::CREATED, bytes })
-    }))
+    });
+    Ok(reply.holding(place, false))
 }
 
 /// `GET /onebox/v1/requests/{id}`.
@@ -90,7 +91,7 @@ pub(crate) async fn request_outcome(gateway: &Gateway, asked: Asked<'_>) -> Resu
     if id.len() > REQUEST_ID_CHARS_MAX {
         return Err(Problem::invalid(format!("path variable id: a request id has at most {REQUEST_ID_CHARS_MAX} characters")));
     }
-    let _place = gateway.enter()?;
+    let place = gateway.enter()?;
     let outcome = if id.starts_with(LOCAL_ID_PREFIX) {
         RequestOutcome::NoEffect
     } else {
@@ -99,7 +100,7 @@ pub(crate) async fn request_outcome(gateway: &Gateway, asked: Asked<'_>) -> Resu
         told.map_err(|refusal| Problem::refused(refusal, None))?
     };
     let content = outcome_json(gateway, id, &outcome)?;
-    Ok(gateway.local(asked.found.template, Ok(content)))
+    Ok(gateway.local(asked.found.template, Ok(content)).holding(place, true))
 }
 
 fn outcome_json(gateway: &Gateway, id: &str, outcome: &RequestOutcome) -> Result<Content, Box<Problem>> {

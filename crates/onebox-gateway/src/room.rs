@@ -1,5 +1,5 @@
-//! A bounded amount of something (calls, bytes) that many take from and give back. What is taken never exceeds the
-//! bound, and comes back when its [`Taken`] is dropped, whatever ended the request.
+//! A bounded amount of something (calls, bytes) that many take from and give back. What is taken exceeds the bound
+//! only by what its taker cannot do without, and comes back when its [`Taken`] is dropped, whatever ended the request.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -28,6 +28,16 @@ impl Room {
         let mut taken = Taken { room: self.clone(), amount: 0 };
         taken.grow(amount).then_some(taken)
     }
+
+    /// Nothing of it.
+    pub(crate) fn take_none(self: &Arc<Room>) -> Taken {
+        Taken { room: self.clone(), amount: 0 }
+    }
+
+    /// Whether nothing more can be taken.
+    pub(crate) fn is_full(&self) -> bool {
+        self.taken.load(Ordering::Relaxed) >= self.max
+    }
 }
 
 impl Taken {
@@ -42,6 +52,16 @@ impl Taken {
             self.amount += more;
         }
         before.is_ok()
+    }
+
+    /// Takes `more`, whether or not there is room for it.
+    pub(crate) fn grow_beyond(&mut self, more: usize) {
+        self.room.taken.fetch_add(more, Ordering::Relaxed);
+        self.amount += more;
+    }
+
+    pub(crate) fn amount(&self) -> usize {
+        self.amount
     }
 }
 
@@ -66,5 +86,18 @@ mod tests {
         drop(first);
         assert!(room.take(10).is_some());
         assert!(room.take(usize::MAX).is_none());
+    }
+
+    #[test]
+    fn what_is_taken_beyond_the_bound_leaves_no_room_until_it_comes_back() {
+        let room = Room::new(10);
+        let mut first = room.take_none();
+        assert!(!room.is_full());
+        first.grow_beyond(12);
+        assert!(room.is_full());
+        assert!(room.take(1).is_none());
+        drop(first);
+        assert!(!room.is_full());
+        assert!(room.take(10).is_some());
     }
 }

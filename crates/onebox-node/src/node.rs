@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
+use onebox_replica::replica::Opened;
 use onebox_replica::{Input, Replica, Setup, Stop};
 use onebox_service::{Fault, Service};
 use onebox_store::Disk;
@@ -99,17 +100,7 @@ pub fn serve(service: Arc<dyn Service>, settings: &Settings, stop: impl Future<O
     };
     let (query_budget, clocks) = (setup.limits.query_budget, Clocks::start());
     let disk: Arc<dyn Disk> = Arc::new(folder);
-    let mut opened = Replica::open(&disk, Arc::clone(&service), setup)?;
-    if let Some(cut) = &opened.cut {
-        tracing::info!(
-            file = cut.file,
-            offset = cut.offset,
-            "an interrupted write at the end of the log was cut off; it was never acknowledged"
-        );
-    }
-    let (base, log) = opened.replica.status().progress;
-    tracing::info!(base = base.0, log = log.0, to_apply = log.0 - base.0, "opened; what the log holds beyond the base is applied first");
-
+    let mut opened = open(&disk, &service, setup)?;
     let inputs = sync_channel(INPUTS_WAITING_MAX);
     let input = inputs.0.clone();
     let link = Link::new(Arc::clone(&service), inputs.0.clone(), clocks, Tokens::of(node));
@@ -139,9 +130,24 @@ pub fn serve(service: Arc<dyn Service>, settings: &Settings, stop: impl Future<O
     runtime.shutdown_timeout(Duration::from_secs(1));
     if !matches!(exit, Exit::Stopped) {
         // Threads that write may still be at it: the directory stays claimed until the process is gone.
-        std::mem::forget(claim);
+        Box::leak(Box::new(claim));
     }
     Ok(exit)
+}
+
+/// Opens what is on the disk and says what was found.
+fn open(disk: &Arc<dyn Disk>, service: &Arc<dyn Service>, setup: Setup) -> Result<Opened, Fault> {
+    let opened = Replica::open(disk, Arc::clone(service), setup)?;
+    if let Some(cut) = &opened.cut {
+        tracing::info!(
+            file = cut.file,
+            offset = cut.offset,
+            "an interrupted write at the end of the log was cut off; it was never acknowledged"
+        );
+    }
+    let (base, log) = opened.replica.status().progress;
+    tracing::info!(base = base.0, log = log.0, to_apply = log.0 - base.0, "opened; what the log holds beyond the base is applied first");
+    Ok(opened)
 }
 
 /// Serves, then leaves: no new connections, finish what came, flush.

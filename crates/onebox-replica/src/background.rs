@@ -119,6 +119,16 @@ impl Replica {
         self.effects.jobs.push(Job::Warm(WarmJob { service, view, commands, budget: self.limits.budget }));
     }
 
+    /// Heard how much room the disk has.
+    pub(crate) fn disk_free(&mut self, free: u64) {
+        let low = free < self.limits.disk_free_min;
+        if low != self.disk_low {
+            let min = self.limits.disk_free_min;
+            self.effects.notes.push(if low { Note::DiskLow { free, min } } else { Note::DiskRoomAgain { free } });
+        }
+        self.disk_low = low;
+    }
+
     fn scrub_later(&mut self) {
         self.jobs.scrub = false;
         self.jobs.scrub_at = self.ticks + SCRUB_PAUSE_TICKS;

@@ -330,15 +330,6 @@ impl Replica {
         }
     }
 
-    fn disk_free(&mut self, free: u64) {
-        let low = free < self.limits.disk_free_min;
-        if low != self.disk_low {
-            let min = self.limits.disk_free_min;
-            self.effects.notes.push(if low { Note::DiskLow { free, min } } else { Note::DiskRoomAgain { free } });
-        }
-        self.disk_low = low;
-    }
-
     // ---- the life of an entry ----
 
     /// Whether new writes are taken.

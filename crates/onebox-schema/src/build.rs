@@ -11,7 +11,7 @@ const LOCK_NAME: &str = "schema.lock";
 /// Compiles the schema at `proto`, a path from the crate's folder, for `onebox::schema!` to include. The whole of an
 /// author's `build.rs` is `fn main() { onebox_schema::build("inventory.proto") }`.
 ///
-/// Beside the proto stands `schema.lock`, to be committed: the shape of all events and rows so far. It is written when
+/// Beside the proto stands `schema.lock`, to be committed: the shape of all that was stored so far. It is written when
 /// it is absent and brought up to date when the schema has grown; where `CI` is set, either is an error instead.
 ///
 /// Whatever is wrong is printed, and the build ends.
@@ -47,7 +47,7 @@ fn run(proto: &Path) -> Result<(), SchemaError> {
 fn outdated(lock_path: &Path, there: bool, ci: bool) -> Result<String, SchemaError> {
     let file = lock_path.display().to_string();
     match (ci, there) {
-        (false, false) => Ok(format!("{file} was written; commit it: it keeps old events and rows readable")),
+        (false, false) => Ok(format!("{file} was written; commit it: it keeps what was stored readable")),
         (false, true) => Ok(format!("{file} was brought up to date with the schema; commit it with the change")),
         (true, false) => {
             Err(SchemaError { file, line: 0, message: "there is no lock; build once without CI set and commit it".to_owned() })
@@ -105,7 +105,7 @@ mod tests {
             Ok(warning) => format!("warning: {warning}"),
             Err(error) => error.to_string(),
         };
-        assert_eq!(said(false, false), "warning: schema.lock was written; commit it: it keeps old events and rows readable");
+        assert_eq!(said(false, false), "warning: schema.lock was written; commit it: it keeps what was stored readable");
         assert_eq!(said(true, false), "warning: schema.lock was brought up to date with the schema; commit it with the change");
         assert_eq!(said(false, true), "schema.lock: there is no lock; build once without CI set and commit it");
         assert_eq!(

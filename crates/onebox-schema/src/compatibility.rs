@@ -1,14 +1,16 @@
-//! What old events and rows demand of a new schema: everything that was stored must still be read as it was meant.
+//! What everything that was stored demands of a new schema: it must still be read as it was meant.
 //!
-//! The committed lock is compared with the new schema from its roots, the numbers of events and tables, downwards.
-//! Names inside may change, since only numbers are stored; requests and answers are not stored and not compared.
+//! The committed lock is compared with the new schema from its roots downwards: the numbers of events and tables, and the
+//! names of methods that write, whose requests stand in the log and whose answers are kept. Names inside may change, since
+//! only numbers are stored; but a name that turns up at another number of the same scope says that the meaning moved,
+//! which the numbers and types alone cannot tell.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use prost_reflect::MessageDescriptor;
+use prost_reflect::{EnumDescriptor, MessageDescriptor};
 
 use crate::SchemaError;
-use crate::lock::{Lock, LockedField, LockedMessage, LockedTable};
+use crate::lock::{Lock, LockedField, LockedMessage, LockedMethod, LockedTable};
 use crate::model::Model;
 use crate::options;
 use crate::place::Place;
@@ -16,6 +18,7 @@ use crate::place::Place;
 /// Refuses a schema under which something that `old` describes could not be read.
 pub(crate) fn check(old: &Lock, new: &Lock, model: &Model) -> Result<(), SchemaError> {
     let mut comparison = Comparison { old, new, model, seen: BTreeSet::new() };
+    comparison.moved_roots()?;
     for (id, old_name) in &old.events {
         let Some(new_name) = new.events.get(id) else { return Err(comparison.lost_event(*id, old_name)) };
         comparison.messages(old_name, new_name)?;
@@ -24,6 +27,9 @@ pub(crate) fn check(old: &Lock, new: &Lock, model: &Model) -> Result<(), SchemaE
         let Some(new_table) = new.tables.get(id) else { return Err(comparison.lost_table(*id, old_table)) };
         comparison.messages(&old_table.row, &new_table.row)?;
         comparison.tables(old_table, new_table)?;
+    }
+    for old_method in &old.methods {
+        comparison.methods(old_method)?;
     }
     Ok(())
 }
@@ -37,6 +43,31 @@ struct Comparison<'c> {
 }
 
 impl Comparison<'_> {
+    /// Events and tables whose ids were exchanged.
+    fn moved_roots(&self) -> Result<(), SchemaError> {
+        if let Some(Moved { name, was, now }) = moved(names(&self.old.events), names(&self.new.events)) {
+            let found = self.model.events.iter().find(|event| event.id == now);
+            return Err(found.expect("the new lock was made from this model").message.wrong_option(
+                options::EVENT,
+                format!(
+                    "`{name}` was event {was} and is now event {now}: old events would be read wrongly; give it back id {was}, or give a \
+                     new event another name"
+                ),
+            ));
+        }
+        let by_name = moved(table_names(self.old), table_names(self.new)).map(|moved| (moved, "table"));
+        let by_row = moved(table_rows(self.old), table_rows(self.new)).map(|moved| (moved, "the row of table"));
+        let Some((Moved { name, was, now }, what)) = by_name.or(by_row) else { return Ok(()) };
+        let found = self.model.tables.iter().find(|table| table.id == now);
+        Err(found.expect("the new lock was made from this model").row.wrong_option(
+            options::TABLE,
+            format!(
+                "`{name}` was {what} {was} and is now {what} {now}: stored rows would be read wrongly; give it back id {was}, or give a new \
+                 table another name"
+            ),
+        ))
+    }
+
     fn lost_event(&self, id: u32, old_name: &str) -> SchemaError {
         let moved = self.model.events.iter().find(|event| event.message.name() == old_name);
         match moved {
@@ -72,6 +103,31 @@ impl Comparison<'_> {
         }
     }
 
+    /// Compares what is stored of a method: by its name, since that is how the log and the kept answers tell it.
+    fn methods(&mut self, old: &LockedMethod) -> Result<(), SchemaError> {
+        let Some(old_stored) = &old.stored else { return Ok(()) };
+        let now = self.new.methods.iter().find(|method| method.name == old.name);
+        match now.and_then(|method| method.stored.as_ref()) {
+            Some(new_stored) => {
+                self.messages(&old_stored.request, &new_stored.request)?;
+                self.messages(&old_stored.response, &new_stored.response)
+            }
+            None => Err(self.lost_method(old)),
+        }
+    }
+
+    fn lost_method(&self, old: &LockedMethod) -> SchemaError {
+        let (name, line) = (&old.name, old.line());
+        let way_out = format!(
+            "retained idempotency keys and sessions that used it would be misread or refused; keep it as it was for one release (it may \
+             refuse every request). Removing it is allowed only if its line `{line}` is removed from schema.lock by hand in the same commit"
+        );
+        match self.model.methods.iter().find(|method| method.descriptor.name() == name) {
+            Some(method) => method.descriptor.wrong(format!("method {name} wrote and is now read_only: {way_out}")),
+            None => self.model.service.wrong(format!("method {name} is gone or has another name: {way_out}")),
+        }
+    }
+
     /// Compares what was stored as `old_name` with what would read it.
     fn messages(&mut self, old_name: &str, new_name: &str) -> Result<(), SchemaError> {
         if !self.seen.insert((old_name.to_owned(), new_name.to_owned())) {
@@ -80,9 +136,16 @@ impl Comparison<'_> {
         let (Some(old), Some(new)) = (self.old.messages.get(old_name), self.new.messages.get(new_name)) else {
             return Err(broken_lock(old_name));
         };
+        if let Some(Moved { name, was, now }) = moved(field_names(old), field_names(new)) {
+            return Err(self.field(new_name, now).wrong(format!(
+                "`{name}` was field {was} of {old_name} and is now field {now}: stored messages would be read wrongly; give it back number \
+                 {was}, or give a new field another name"
+            )));
+        }
         for (number, old_field) in &old.fields {
             match new.fields.get(number) {
                 Some(new_field) => self.fields(new_name, *number, old_field, new_field)?,
+                None if old_field.new_id => return Err(self.lost_new_id(new_name, *number, &old_field.name)),
                 None if new.reserves(*number) => {}
                 None => return Err(self.lost_field(new_name, *number, &old_field.name, new)),
             }
@@ -101,6 +164,14 @@ impl Comparison<'_> {
                  its place"
             )),
         }
+    }
+
+    /// No reserved number makes up for a field that replay counts ids by.
+    fn lost_new_id(&self, message: &str, number: u32, name: &str) -> SchemaError {
+        self.message(message).wrong(format!(
+            "field `{name}` = {number} of {message} is marked new_id and is gone: replaying stored events would no longer move the counter \
+             of ids, and ids would be given out twice; keep it as it was, unused"
+        ))
     }
 
     /// A number that was reserved stays so: stored messages may still hold what it once meant.
@@ -165,8 +236,9 @@ impl Comparison<'_> {
             return if exchanged { Ok(read.is_ok()) } else { read.map(|()| true) };
         }
         if self.old.enums.contains_key(old) && self.new.enums.contains_key(new) {
-            self.enums(old, new)?;
-            return Ok(true);
+            // What the old type's values meant cannot be what another type's values mean.
+            let exchanged = old != new && self.new_enum(old).is_some();
+            return if exchanged { Ok(false) } else { self.enums(old, new).map(|()| true) };
         }
         Ok(old == new)
     }
@@ -174,9 +246,14 @@ impl Comparison<'_> {
     fn enums(&mut self, old_name: &str, new_name: &str) -> Result<(), SchemaError> {
         let (old, new) = (&self.old.enums[old_name], &self.new.enums[new_name]);
         let file = self.model.service.parent_file();
-        let full = format!("{}.{new_name}", self.model.package);
-        let found = file.parent_pool().get_enum_by_name(&full);
+        let found = self.new_enum(new_name);
         let wrong = |message: String| found.as_ref().map_or_else(|| file.wrong(message.clone()), |found| found.wrong(message.clone()));
+        if let Some(Moved { name, was, now }) = moved(names(&old.values), names(&new.values)) {
+            return Err(wrong(format!(
+                "`{name}` was value {was} of enum {old_name} and is now value {now}: stored messages would be read wrongly; give it back \
+                 number {was}, or give a new value another name"
+            )));
+        }
         for (number, name) in &old.values {
             if !new.values.contains_key(number) && !new.reserves(*number) {
                 return Err(wrong(format!(
@@ -240,6 +317,11 @@ impl Comparison<'_> {
         Ok(())
     }
 
+    /// An enum of the new schema, whether or not anything stored reaches it.
+    fn new_enum(&self, name: &str) -> Option<EnumDescriptor> {
+        self.model.service.parent_file().parent_pool().get_enum_by_name(&format!("{}.{name}", self.model.package))
+    }
+
     fn message(&self, name: &str) -> MessageDescriptor {
         let full = format!("{}.{name}", self.model.package);
         let found = self.model.messages.iter().find(|message| message.full_name() == full);
@@ -249,6 +331,41 @@ impl Comparison<'_> {
     fn field(&self, message: &str, number: u32) -> prost_reflect::FieldDescriptor {
         self.message(message).get_field(number).expect("the new lock was made from this model")
     }
+}
+
+/// A name that stood at one number and now stands at another of the same scope.
+struct Moved<'n, N> {
+    name: &'n str,
+    was: N,
+    now: N,
+}
+
+/// The first name that left its number to another name, or took the number of another.
+///
+/// A name that went from a number that is now free to one that was free is not among them: nothing stored is read by a
+/// wrong name, and whether the old number may be free is a question of what is lost.
+fn moved<'n, N: Copy + Ord>(old: BTreeMap<N, &'n str>, new: BTreeMap<N, &'n str>) -> Option<Moved<'n, N>> {
+    old.iter().find_map(|(was, name)| {
+        let (now, _) = new.iter().find(|(_, new_name)| *new_name == name)?;
+        let misread = was != now && (new.contains_key(was) || old.contains_key(now));
+        misread.then_some(Moved { name, was: *was, now: *now })
+    })
+}
+
+fn names<N: Copy + Ord>(named: &BTreeMap<N, String>) -> BTreeMap<N, &str> {
+    named.iter().map(|(number, name)| (*number, name.as_str())).collect()
+}
+
+fn field_names(message: &LockedMessage) -> BTreeMap<u32, &str> {
+    message.fields.iter().map(|(number, field)| (*number, field.name.as_str())).collect()
+}
+
+fn table_names(lock: &Lock) -> BTreeMap<u32, &str> {
+    lock.tables.iter().map(|(id, table)| (*id, table.name.as_str())).collect()
+}
+
+fn table_rows(lock: &Lock) -> BTreeMap<u32, &str> {
+    lock.tables.iter().map(|(id, table)| (*id, table.row.as_str())).collect()
 }
 
 fn broken_lock(name: &str) -> SchemaError {

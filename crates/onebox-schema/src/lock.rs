@@ -1,7 +1,9 @@
 //! `schema.lock`: the shape of everything that is stored, as text that is committed beside the proto.
 //!
-//! It lists the events, the tables and every message and enum that they reach, and for the record the methods. One line
-//! a fact, in a fixed order, so that a change of the schema is a small difference. The format:
+//! It lists the events, the tables, the methods, and every message and enum that is stored for them: a method that writes
+//! names its request, which stands in the log, and its response, which is kept to answer a repeated request; one that only
+//! reads stores nothing and is there for the record. One line a fact, in a fixed order, so that a change of the schema is a
+//! small difference. The format:
 //!
 //! ```text
 //! version 1
@@ -15,7 +17,8 @@
 //!   reserved 2
 //! enum Kind
 //!   0 KIND_UNKNOWN
-//! method Reserve
+//! method Reserve ReserveRequest ReserveResponse
+//! method GetStock
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,10 +27,10 @@ use std::fmt::Write;
 use prost_reflect::{EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor};
 
 use crate::SchemaError;
-use crate::model::{KeyField, Model, is_optional, type_text};
+use crate::model::{KeyField, Method, Model, is_optional, type_text};
 use crate::options;
 
-const HEAD: &str = "# What is stored under this schema. Written by the build; commit it, and never edit it by hand.\n";
+const HEAD: &str = "# What is stored under this schema. Written by the build; commit it, and edit it only where the build tells you to.\n";
 const VERSION: &str = "version 1";
 
 /// The shape of everything that is stored.
@@ -37,7 +40,8 @@ pub(crate) struct Lock {
     pub(crate) tables: BTreeMap<u32, LockedTable>,
     pub(crate) messages: BTreeMap<String, LockedMessage>,
     pub(crate) enums: BTreeMap<String, LockedEnum>,
-    pub(crate) methods: Vec<String>,
+    /// In the order of the service.
+    pub(crate) methods: Vec<LockedMethod>,
 }
 
 /// A table: the names of its key's fields are names in its row.
@@ -53,6 +57,21 @@ pub(crate) struct LockedTable {
 pub(crate) struct LockedIndex {
     pub(crate) unique: bool,
     pub(crate) fields: Vec<String>,
+}
+
+/// A method, which is stored by its name.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct LockedMethod {
+    pub(crate) name: String,
+    /// What is stored of it. A method that only reads has nothing here, nor has one of a lock that listed names alone.
+    pub(crate) stored: Option<StoredCall>,
+}
+
+/// The messages of a method that writes.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct StoredCall {
+    pub(crate) request: String,
+    pub(crate) response: String,
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -90,6 +109,16 @@ impl LockedEnum {
     }
 }
 
+impl LockedMethod {
+    /// Its line in the text.
+    pub(crate) fn line(&self) -> String {
+        match &self.stored {
+            Some(StoredCall { request, response }) => format!("method {} {request} {response}", self.name),
+            None => format!("method {}", self.name),
+        }
+    }
+}
+
 impl Lock {
     /// What a schema stores.
     pub(crate) fn of(model: &Model) -> Lock {
@@ -106,8 +135,21 @@ impl Lock {
             lock.tables.insert(table.id, locked);
             lock.reach(&model.package, &table.row);
         }
-        lock.methods = model.methods.iter().map(|method| method.descriptor.name().to_owned()).collect();
+        for method in &model.methods {
+            let locked = lock.locked_method(&model.package, method);
+            lock.methods.push(locked);
+        }
         lock
+    }
+
+    fn locked_method(&mut self, package: &str, method: &Method) -> LockedMethod {
+        let mut reached = |message: MessageDescriptor| {
+            self.reach(package, &message);
+            inside(package, message.full_name())
+        };
+        let stored = (!method.read_only)
+            .then(|| StoredCall { request: reached(method.descriptor.input()), response: reached(method.descriptor.output()) });
+        LockedMethod { name: method.descriptor.name().to_owned(), stored }
     }
 
     fn reach(&mut self, package: &str, message: &MessageDescriptor) {
@@ -186,7 +228,7 @@ impl Lock {
             }
         }
         for method in &self.methods {
-            let _ = writeln!(text, "method {method}");
+            let _ = writeln!(text, "{}", method.line());
         }
         text
     }
@@ -265,7 +307,12 @@ impl LockReader {
                 not_twice(self.lock.enums.insert(name.to_owned(), LockedEnum::default()))
             }
             ["method", name] => {
-                self.lock.methods.push(name.to_owned());
+                self.lock.methods.push(LockedMethod { name: name.to_owned(), stored: None });
+                Some(())
+            }
+            ["method", name, request, response] => {
+                let stored = StoredCall { request: request.to_owned(), response: response.to_owned() };
+                self.lock.methods.push(LockedMethod { name: name.to_owned(), stored: Some(stored) });
                 Some(())
             }
             _ => None,

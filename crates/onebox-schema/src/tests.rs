@@ -11,6 +11,7 @@ use protox::file::{File, FileResolver};
 use crate::{Compiled, SchemaError, compile, compile_sources};
 
 mod compatibility;
+mod compatibility_of_calls;
 mod mistakes;
 
 /// Files in memory.

@@ -9,7 +9,7 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use onebox_service::Fault;
+use onebox_service::{Fault, FaultKind};
 
 /// The unit in which unsynced writes survive or are lost. Durable bytes in other sectors are never touched.
 pub const SECTOR_BYTES: u64 = 4096;
@@ -68,6 +68,21 @@ pub trait Disk: Send + Sync + Debug {
     /// # Errors
     /// The fault.
     fn free_bytes(&self) -> Result<u64, Fault>;
+}
+
+/// Refuses to go on where a file would be made that is there already: a name that a listing does not show, a link for
+/// example, may still lead to somebody's data, and both creating and renaming would write over it.
+///
+/// # Errors
+/// Damage, if the file is listed or can be opened; the fault of listing.
+pub(crate) fn refuse_if_there(disk: &dyn Disk, folder: &str, name: &str) -> Result<(), Fault> {
+    let path = if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
+    if disk.list(folder)?.iter().any(|listed| listed == name) || disk.open(&path, OpenMode::Read).is_ok() {
+        let detail =
+            "it was to be made and is there already, although it was not found: find out what put it there, for it is not written over";
+        return Err(Fault::new(FaultKind::Damage, "create", path, detail));
+    }
+    Ok(())
 }
 
 /// An open file.

@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use crc_fast::{CrcAlgorithm, Digest};
 use log_model::{Chance, Model, NODE, frames, held, open_all, options};
-use onebox_service::FaultKind;
-use onebox_store::log::{Batch, Cut, move_to_history, open};
+use onebox_service::{Fault, FaultKind};
+use onebox_store::log::{Batch, Cut, move_to_history, open, prepare_spare};
 use onebox_store::memory::MemoryDisk;
-use onebox_store::{LogIndex, NodeId, Term};
+use onebox_store::{Disk, DiskFile, LogIndex, NodeId, OpenMode, Term};
 
 const SEGMENT_BYTES: u64 = 32 << 10;
 
@@ -240,4 +240,78 @@ fn crc(parts: &[&[u8]]) -> u32 {
     let mut digest = Digest::new(CrcAlgorithm::Crc32Iscsi);
     parts.iter().for_each(|part| digest.update(part));
     digest.finalize() as u32
+}
+
+/// A disk whose listings do not show one file.
+#[derive(Debug)]
+struct Hiding {
+    disk: MemoryDisk,
+    name: &'static str,
+}
+
+impl Disk for Hiding {
+    fn open(&self, path: &str, mode: OpenMode) -> Result<Arc<dyn DiskFile>, Fault> {
+        self.disk.open(path, mode)
+    }
+
+    fn make_folder(&self, folder: &str) -> Result<(), Fault> {
+        self.disk.make_folder(folder)
+    }
+
+    fn list(&self, folder: &str) -> Result<Vec<String>, Fault> {
+        let names = self.disk.list(folder)?;
+        Ok(names.into_iter().filter(|name| name != self.name).collect())
+    }
+
+    fn rename(&self, from: &str, to: &str) -> Result<(), Fault> {
+        self.disk.rename(from, to)
+    }
+
+    fn remove(&self, path: &str) -> Result<(), Fault> {
+        self.disk.remove(path)
+    }
+
+    fn sync_folder(&self, folder: &str) -> Result<(), Fault> {
+        self.disk.sync_folder(folder)
+    }
+
+    fn free_bytes(&self) -> Result<u64, Fault> {
+        self.disk.free_bytes()
+    }
+}
+
+fn assert_not_written_over(fault: &Fault, path: &str) {
+    assert_eq!((fault.kind, fault.operation, fault.file.as_str()), (FaultKind::Damage, "create", path));
+    assert!(fault.detail.contains("is not written over"), "{fault}");
+}
+
+#[test]
+fn a_segment_that_is_not_listed_is_not_written_over() {
+    for (spare, folder) in [(false, "log"), (true, "log"), (true, "history")] {
+        let (first, second) = ("0000000000000001.seg", "0000000000000002.seg");
+        let disk = MemoryDisk::new();
+        let path = format!("{folder}/{first}");
+        disk.make_folder("log").expect("makes");
+        disk.write_file(&path, &[7; 10_000]);
+        if spare {
+            prepare_spare(&disk, SEGMENT_BYTES).expect("prepares");
+        }
+        let hiding = Arc::new(Hiding { disk: disk.clone(), name: first });
+        let fault = open(hiding, options(SEGMENT_BYTES), LogIndex(0), Term(0), None).expect_err("the first segment is there");
+        assert_not_written_over(&fault, &path);
+        assert_eq!(disk.read_file(&path), Some(vec![7; 10_000]));
+
+        // The same for the segment after the open one.
+        let disk = MemoryDisk::new();
+        let path = format!("{folder}/{second}");
+        let hiding = Arc::new(Hiding { disk: disk.clone(), name: second });
+        let mut opened = open(hiding, options(SEGMENT_BYTES), LogIndex(0), Term(0), None).expect("opens");
+        disk.write_file(&path, &[7; 10_000]);
+        if spare {
+            prepare_spare(&disk, SEGMENT_BYTES).expect("prepares");
+        }
+        let fault = (0..100).find_map(|_| opened.writer.append(&Batch::default()).err()).expect("the segment is full one day");
+        assert_not_written_over(&fault, &path);
+        assert_eq!(disk.read_file(&path), Some(vec![7; 10_000]));
+    }
 }

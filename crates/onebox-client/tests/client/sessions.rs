@@ -201,12 +201,16 @@ fn a_session_without_effects_is_touched_in_time() {
     deck.pass(SECOND);
     deck.nothing_sent();
     deck.reply(&touch, done());
-    // Refusals keep nothing alive, so they do not put it off.
-    for _ in 0..10 {
+    // Refusals and repeated answers keep nothing alive, so they do not put it off.
+    for _ in 0..5 {
         deck.pass(TOUCH_MICROS / 10 - 1);
         deck.call(LONG);
         let refused = deck.one();
         deck.reply(&refused, Reply::refused(Code::NotFound, "none"));
+        deck.pass(TOUCH_MICROS / 10 - 1);
+        deck.call(LONG);
+        let repeated = deck.one();
+        deck.reply(&repeated, Reply::Done { response: Vec::new(), repeated: true });
     }
     deck.pass(TOUCH_MICROS / 10);
     assert_eq!(deck.one().command, Command::TouchSession);

@@ -79,6 +79,10 @@ fn settings_that_cannot_work_together_are_refused() {
     let check = |settings: GatewaySettings, expected: expect_test::Expect| expected.assert_eq(&settings.check().expect_err("refused"));
     check(GatewaySettings { calls_in_flight_max: 0, ..default.clone() }, expect!["calls_in_flight_max is 0; it must be at least 1"]);
     check(
+        GatewaySettings { answers_in_flight_bytes_max: 0, ..default.clone() },
+        expect!["answers_in_flight_bytes_max is 0; it must be at least 1"],
+    );
+    check(
         GatewaySettings { bodies_in_flight_bytes_max: 1000, ..default.clone() },
         expect!["bodies_in_flight_bytes_max (1000) is below body_bytes_max (1048576); no largest body could ever be taken"],
     );

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use expect_test::Expect;
-use h2::client::SendRequest;
+use h2::SendStream;
+use h2::client::{ResponseFuture, SendRequest};
 use http::{HeaderMap, Request};
 use onebox_gateway::{GatewaySettings, router, serve};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -157,6 +158,11 @@ impl Grpc {
         frame.put_u32(u32::try_from(message.len()).expect("a small message"));
         frame.put_slice(message);
         self.call_raw(path, metadata, frame.freeze()).await
+    }
+
+    /// Begins a request whose body does not come for as long as what is given lives.
+    pub(crate) async fn begin(&self, request: Request<()>) -> (ResponseFuture, SendStream<Bytes>) {
+        self.send.clone().ready().await.expect("the connection lives").send_request(request, false).expect("a stream")
     }
 
     /// Sends JSON over the same connection and compares the answer.

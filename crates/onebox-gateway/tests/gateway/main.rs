@@ -8,4 +8,5 @@ mod calls;
 mod errors;
 mod grpc;
 mod platform;
+mod slow;
 mod stop;

@@ -193,3 +193,25 @@ fn session_trim_step() {
     assert_eq!(answers(&mut rig, 65, SESSION_TRIM_STEP - 1), 65, "not yet");
     assert_eq!(answers(&mut rig, 66, SESSION_TRIM_STEP), 3, "64 to 66 remain");
 }
+
+#[test]
+fn a_session_with_many_answers_expires_over_several_entries() {
+    let limits = Limits { session_idle_max: MINUTE, ..Limits::default() };
+    let mut rig = Rig::new(limits);
+    let many = EXPIRED_PER_ENTRY_MAX as u64 + 50;
+    let (full, small) = (rig.session(), rig.session());
+    for sequence in 1..=many {
+        assert_eq!(verdict(&rig.carry_out(set(full, sequence, "cell", b""))), Ok(false));
+    }
+    assert_eq!(verdict(&rig.carry_out(set(small, 1, "cell", b""))), Ok(false));
+    rig.pass(MINUTE);
+    let other = rig.session();
+    assert_eq!((rig.platform_rows(index::ANSWERS), rig.platform_rows(index::SESSION)), (51, 3), "256 rows went");
+    assert_eq!(rig.carry_out(set(full, many, "cell", b"")), Reply::SessionGone, "it is gone whatever is left of it");
+    let mut rig = rig.restarted(limits);
+    assert_eq!(rig.carry_out(set(full, many, "cell", b"")), Reply::SessionGone);
+    assert_eq!(verdict(&rig.carry_out(set(other, 1, "cell", b""))), Ok(false));
+    assert_eq!((rig.platform_rows(index::ANSWERS), rig.platform_rows(index::SESSION)), (1, 1), "and then the rest");
+    assert_eq!(rig.platform_rows(index::SESSION_EXPIRY), 1);
+    rig.restarted(limits);
+}

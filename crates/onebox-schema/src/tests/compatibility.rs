@@ -18,7 +18,7 @@ fn check(old: &str, new: &str, expected: Expect) {
     check_twice(&before(), old, new, expected);
 }
 
-fn check_twice(before: &str, old: &str, new: &str, expected: Expect) {
+pub(super) fn check_twice(before: &str, old: &str, new: &str, expected: Expect) {
     assert!(old.is_empty() || before.contains(old), "the schema has no {old}");
     let lock = compile_text(before, None).unwrap().lock;
     let after = if old.is_empty() { format!("{before}{new}") } else { before.replacen(old, new, 1) };
@@ -33,13 +33,15 @@ fn check_twice(before: &str, old: &str, new: &str, expected: Expect) {
 #[test]
 fn the_text_of_a_lock() {
     expect![[r#"
-        # What is stored under this schema. Written by the build; commit it, and never edit it by hand.
+        # What is stored under this schema. Written by the build; commit it, and edit it only where the build tells you to.
         version 1
         event 7 Done
         table 3 rows Row
           key a b
           index 1 unique c
           index 2 many c b
+        message AskRequest
+        message AskResponse
         message Done
           1 id uint64 single new_id
           2 name string single
@@ -56,7 +58,7 @@ fn the_text_of_a_lock() {
         enum Colour
           0 COLOUR_NONE
           1 COLOUR_RED
-        method Ask
+        method Ask AskRequest AskResponse
     "#]]
     .assert_eq(&compile_text(&before(), None).unwrap().lock);
 }
@@ -362,8 +364,151 @@ fn a_lock_that_was_edited_is_refused() {
     .assert_eq(&refused("version 9\n"));
     expect!["schema.lock:3: this line is not understood; restore the committed file (the build writes it, people do not)"]
         .assert_eq(&refused(&lock.replace("event 7 Done", "event seven Done")));
-    expect!["schema.lock:14: this line is not understood; restore the committed file (the build writes it, people do not)"]
+    expect!["schema.lock:16: this line is not understood; restore the committed file (the build writes it, people do not)"]
         .assert_eq(&refused(&lock.replace("message Inner\n", "")));
     expect!["schema.lock:4: this line is not understood; restore the committed file (the build writes it, people do not)"]
         .assert_eq(&refused(&lock.replace("event 7 Done", "event 7 Done\nevent 7 Done")));
+}
+
+#[test]
+fn fields_do_not_exchange_their_numbers() {
+    let pair = "message Moved { option (onebox.event) = { id: 9 };\n uint64 from = 1; uint64 to = 2; }\n";
+    check_twice(
+        pair,
+        "from = 1; uint64 to = 2;",
+        "from = 2; uint64 to = 1;",
+        expect![
+            "shop.proto:2: `from` was field 1 of Moved and is now field 2: stored messages would be read wrongly; give it back number 1, or give a new field another name"
+        ],
+    );
+    check_twice(
+        pair,
+        "from = 1; uint64 to = 2;",
+        "source = 1; uint64 from = 2; reserved 9;",
+        expect![
+            "shop.proto:2: `from` was field 1 of Moved and is now field 2: stored messages would be read wrongly; give it back number 1, or give a new field another name"
+        ],
+    );
+    check_twice(
+        pair,
+        "from = 1; uint64 to = 2;",
+        "source = 1; uint64 to = 2; uint64 from = 3;",
+        expect![
+            "shop.proto:2: `from` was field 1 of Moved and is now field 3: stored messages would be read wrongly; give it back number 1, or give a new field another name"
+        ],
+    );
+    check_twice(
+        pair,
+        "from = 1; uint64 to = 2;",
+        "from = 2; reserved 1;",
+        expect![
+            "shop.proto:2: `from` was field 1 of Moved and is now field 2: stored messages would be read wrongly; give it back number 1, or give a new field another name"
+        ],
+    );
+    check_twice(pair, "from = 1; uint64 to = 2;", "source = 1; uint64 target = 2;", expect!["new lock"]);
+    check_twice(pair, "from = 1; uint64 to = 2;", "to = 2; uint64 from = 3; reserved 1;", expect!["new lock"]);
+    let row =
+        "message Row { option (onebox.table) = { id: 3 name: \"rows\" key: \"a\" };\n uint64 a = 1;\n uint64 b = 2; uint64 c = 3; }\n";
+    check_twice(
+        row,
+        "b = 2; uint64 c = 3;",
+        "b = 3; uint64 c = 2;",
+        expect![
+            "shop.proto:3: `b` was field 2 of Row and is now field 3: stored messages would be read wrongly; give it back number 2, or give a new field another name"
+        ],
+    );
+    check_twice(
+        row,
+        "a = 1;\n uint64 b = 2;",
+        "a = 2;\n uint64 b = 1;",
+        expect![
+            "shop.proto:2: `a` was field 1 of Row and is now field 2: stored messages would be read wrongly; give it back number 1, or give a new field another name"
+        ],
+    );
+}
+
+#[test]
+fn events_do_not_exchange_their_ids() {
+    let pair = "message Opened { option (onebox.event) = { id: 1 }; uint64 door = 1; }\nmessage Closed { option (onebox.event) = { id: 2 }; uint64 door = 1; }\n";
+    check_twice(
+        pair,
+        pair,
+        &pair.replace("id: 1", "id: 0").replace("id: 2", "id: 1").replace("id: 0", "id: 2"),
+        expect![
+            "shop.proto:1: `Opened` was event 1 and is now event 2: old events would be read wrongly; give it back id 1, or give a new event another name"
+        ],
+    );
+    check_twice(
+        pair,
+        pair,
+        &pair.replace("Opened", "Unlocked").replace("Closed", "Opened"),
+        expect![
+            "shop.proto:2: `Opened` was event 1 and is now event 2: old events would be read wrongly; give it back id 1, or give a new event another name"
+        ],
+    );
+    check_twice(pair, pair, &pair.replace("Opened", "Unlocked").replace("Closed", "Locked"), expect!["new lock"]);
+}
+
+#[test]
+fn tables_do_not_exchange_their_ids() {
+    let pair = "message Door { option (onebox.table) = { id: 1 name: \"doors\" key: \"id\" }; uint64 id = 1; }\nmessage Gate { option (onebox.table) = { id: 2 name: \"gates\" key: \"id\" }; uint64 id = 1; }\n";
+    let exchanged = pair.replace("id: 1", "id: 0").replace("id: 2", "id: 1").replace("id: 0", "id: 2");
+    check_twice(
+        pair,
+        pair,
+        &exchanged,
+        expect![
+            "shop.proto:1: `doors` was table 1 and is now table 2: stored rows would be read wrongly; give it back id 1, or give a new table another name"
+        ],
+    );
+    let rows = pair.replace("Door", "Old").replace("Gate", "Door").replace("Old", "Gate");
+    check_twice(
+        pair,
+        pair,
+        &rows,
+        expect![
+            "shop.proto:2: `Door` was the row of table 1 and is now the row of table 2: stored rows would be read wrongly; give it back id 1, or give a new table another name"
+        ],
+    );
+    check_twice(pair, pair, &pair.replace("Door", "Way").replace("doors", "ways"), expect!["new lock"]);
+}
+
+#[test]
+fn values_do_not_exchange_their_numbers() {
+    let colours = "enum Colour { COLOUR_NONE = 0; COLOUR_RED = 1; COLOUR_BLUE = 2; }\nenum Size { SIZE_NONE = 0; SIZE_BIG = 1; SIZE_SMALL = 2; }\nmessage Painted { option (onebox.event) = { id: 9 }; Colour colour = 1; }\n";
+    check_twice(
+        colours,
+        "COLOUR_RED = 1; COLOUR_BLUE = 2;",
+        "COLOUR_RED = 2; COLOUR_BLUE = 1;",
+        expect![
+            "shop.proto:1: `COLOUR_RED` was value 1 of enum Colour and is now value 2: stored messages would be read wrongly; give it back number 1, or give a new value another name"
+        ],
+    );
+    check_twice(colours, "COLOUR_RED = 1; COLOUR_BLUE = 2;", "COLOUR_CRIMSON = 1; COLOUR_NAVY = 2;", expect!["new lock"]);
+    check_twice(
+        colours,
+        "Colour colour",
+        "Size colour",
+        expect![
+            "shop.proto:3: number 1 of Painted was `colour` of type Colour and now is `colour` of type Size; stored messages would be misread: write it as it was, or make a new field with a new number and put `reserved 1;` in its place"
+        ],
+    );
+}
+
+#[test]
+fn a_field_that_counts_ids_is_kept() {
+    check(
+        "uint64 id = 1 [(onebox.field).new_id = true];",
+        "reserved 1;",
+        expect![
+            "shop.proto:1: field `id` = 1 of Done is marked new_id and is gone: replaying stored events would no longer move the counter of ids, and ids would be given out twice; keep it as it was, unused"
+        ],
+    );
+    check(
+        "uint64 id = 1 [(onebox.field).new_id = true];",
+        "uint64 id = 9 [(onebox.field).new_id = true]; reserved 1;",
+        expect![
+            "shop.proto:1: field `id` = 1 of Done is marked new_id and is gone: replaying stored events would no longer move the counter of ids, and ids would be given out twice; keep it as it was, unused"
+        ],
+    );
 }

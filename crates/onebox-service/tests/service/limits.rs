@@ -76,6 +76,10 @@ fn bytes_max() {
         // The event and the row: some hundred bytes each; of the index entries the packed key.
         tx.record(put([item(100 + number, "", &big, 0)]));
     });
+    for (answer, fits) in [(1000, true), (1001, false)] {
+        let ran = run(&mut Space::default(), &context(Budget { bytes_max: 1000, ..AMPLE }), move |_| Ok(vec![0; answer]));
+        assert_eq!(ran.outcome.is_ok(), fits, "an answer of {answer} bytes");
+    }
     let mut space = Space::default();
     done(&mut space, |tx| tx.record(put([item(1, "", &"x".repeat(400), 0)])));
     let read = |times: usize, answer: usize| {

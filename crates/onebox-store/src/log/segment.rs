@@ -1,7 +1,7 @@
 //! The log's files: their names, the spare, making a segment, moving sealed ones to `history/`.
 //!
 //! Kept true here: a header is written only into a file of synced zeros whose name is durable, so that no header of an
-//! interrupted attempt can ever be found in a later one. No frame is read or written here.
+//! interrupted attempt can ever be found in a later one; a segment is never made over another file. No frame is read or written here.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use onebox_service::{Fault, FaultKind};
 
 use super::LogOptions;
 use super::format::{HeaderFlaw, SEGMENT_HEADER_BYTES, SegmentHeader, SegmentNumber};
-use crate::disk::{Disk, DiskFile, OpenMode};
+use crate::disk::{Disk, DiskFile, OpenMode, refuse_if_there};
 
 const SPARE: &str = "spare";
 const SPARE_NEW: &str = "spare.new";
@@ -33,7 +33,7 @@ impl Folder {
     }
 
     pub(super) fn path(self, number: SegmentNumber) -> String {
-        format!("{}/{number}{SUFFIX}", self.name())
+        format!("{}/{}", self.name(), file_name(number))
     }
 
     fn segments(self, disk: &dyn Disk) -> Result<Vec<SegmentNumber>, Fault> {
@@ -44,6 +44,10 @@ impl Folder {
         };
         Ok(disk.list(self.name())?.iter().filter_map(numbered).collect())
     }
+}
+
+fn file_name(number: SegmentNumber) -> String {
+    format!("{number}{SUFFIX}")
 }
 
 /// All segments and where they are. A move that was interrupted leaves a segment in both folders; it is then in `log/`.
@@ -77,9 +81,12 @@ pub(super) fn spare_is_there(disk: &dyn Disk, segment_bytes: u64) -> Result<bool
     Ok(disk.open(&path_in_log(SPARE), OpenMode::Read)?.len()? == segment_bytes)
 }
 
-/// Makes the segment that the header describes, durable, from the spare if there is one.
+/// Makes the segment that the header describes, durable, from the spare if there is one; never over a file that is there.
 pub(super) fn make(disk: &dyn Disk, options: &LogOptions, header: &SegmentHeader) -> Result<Arc<dyn DiskFile>, Fault> {
     let path = Folder::Log.path(header.number);
+    for folder in [Folder::History, Folder::Log] {
+        refuse_if_there(disk, folder.name(), &file_name(header.number))?;
+    }
     let file = if spare_is_there(disk, options.segment_bytes)? {
         disk.rename(&path_in_log(SPARE), &path)?;
         disk.open(&path, OpenMode::Write)?

@@ -16,8 +16,9 @@ use redb::{
 };
 
 use super::NodeId;
-use super::encoding::{BASE_FILE, Meta, damage, describe, stored_row, value_of};
+use super::encoding::{BASE_FILE, Meta, damage, describe, foreign, stored_row, value_of};
 use super::twin_header::TwinHeader;
+use crate::disk::refuse_if_there;
 use crate::{Disk, DiskFile, OpenMode};
 
 /// The base is made under this name and renamed once it is whole.
@@ -55,14 +56,14 @@ impl BaseReader {
         let base = Base::open(disk.open(BASE_FILE, OpenMode::Write)?, cache_bytes)?;
         let reader = BaseReader::begin(Arc::new(base))?;
         if reader.meta.node != node {
-            let detail = format!("it belongs to node {}, and this is node {node}: give each node its own data directory", reader.meta.node);
-            return Err(damage("open", detail));
+            return Err(foreign(reader.meta.node, node));
         }
         Ok(reader)
     }
 
     /// A crash on the way leaves at most a file of the other name, which the next start writes over.
     fn create(disk: &dyn Disk, cache_bytes: usize, node: NodeId) -> Result<BaseReader, Fault> {
+        refuse_if_there(disk, FOLDER, BASE_FILE)?;
         let base = Base::open(disk.open(NEW_FILE, OpenMode::Create)?, cache_bytes)?;
         base.write([], &Meta::of_nothing(node))?;
         disk.rename(NEW_FILE, BASE_FILE)?;

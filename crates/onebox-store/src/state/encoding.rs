@@ -131,7 +131,13 @@ pub(crate) fn value_of<'s>(key: &[u8], stored: &'s [u8]) -> Result<&'s [u8], Fau
     Ok(value)
 }
 
-/// A fault of damage in the base.
+/// A fault of a base that is not this node's: whole, so that moving it aside would not be the way out.
+pub(crate) fn foreign(owner: NodeId, node: NodeId) -> Fault {
+    let detail = format!("it belongs to node {owner}, and this is node {node}: give each node its own data directory");
+    Fault::new(FaultKind::Damage, "open", BASE_FILE, detail)
+}
+
+/// A fault of damaged bytes in the base, with the way out.
 pub(crate) fn damage(operation: &'static str, detail: String) -> Fault {
     let way_out = "move it aside and start again: it is rebuilt from history and log";
     Fault::new(FaultKind::Damage, operation, BASE_FILE, format!("{detail}; {way_out}"))

@@ -1,7 +1,11 @@
 //! Runs: sorted rows of committed entries, immutable and shared with readers. Newer runs hide older ones.
 //!
 //! A stack belongs to one generation and its runs never merge with those of another, so that a flush drops whole
-//! stacks. Small runs merge on the spot; eight of a size become work for another thread.
+//! stacks. Small runs merge on the spot; eight neighbours of like size become work for another thread, and so do, when
+//! runs of unlike sizes pile up, those whose merge gains most.
+//!
+//! Kept true here: what goes into a job is at least a quarter more rows than its largest run, and each other run at least
+//! doubles; so of n rows jobs merge each at most five times log2(n) times on average.
 
 use std::sync::Arc;
 
@@ -12,8 +16,17 @@ use super::generation::{Generation, Slot};
 /// The most rows that are merged on the writer's thread at once: about half a millisecond.
 const INLINE_MERGE_ROWS_MAX: usize = 8192;
 
-/// How many neighbours of one size class make a merge job.
+/// How many neighbours of like size make a merge job.
 const MERGE_JOB_RUNS: usize = 8;
+
+/// Neighbours are of like size if the largest has at most so many times the rows of the smallest.
+const LIKE_SIZES_RATIO_MAX: usize = 8;
+
+/// With more runs than this, neighbours of any sizes are merged.
+const RUNS_UNMERGED_MAX: usize = 16;
+
+/// Neighbours of any sizes have together at least so many thousandths of the rows of the largest.
+const GROWTH_PERMILLE_MIN: usize = 1250;
 
 /// What one row of a run costs beside its key and value.
 const ROW_OVERHEAD_BYTES: usize = 32;
@@ -74,11 +87,6 @@ impl Run {
     pub(crate) fn may_hold(&self, first: &[u8], last: &[u8]) -> bool {
         let ends = self.rows.first().zip(self.rows.last());
         ends.is_some_and(|((low, _), (high, _))| low[..] <= *last && *first <= high[..])
-    }
-
-    /// Runs of one class differ in size by less than a factor of eight.
-    fn size_class(&self) -> u32 {
-        self.rows.len().max(1).ilog2() / 3
     }
 }
 
@@ -142,15 +150,34 @@ impl RunStack {
         }
     }
 
-    /// Work for another thread, if enough runs of one size wait and none is out.
+    /// Work for another thread, if enough runs wait and none is out.
     pub(crate) fn merge_job(&mut self, ids: &mut RunIds) -> Option<MergeJob> {
         if !self.merging.is_empty() {
             return None;
         }
-        let waits = |runs: &&[Arc<Run>]| runs.iter().all(|run| run.size_class() == runs[0].size_class());
-        let runs = self.runs.windows(MERGE_JOB_RUNS).find(waits)?.to_vec();
+        let runs = self.runs.windows(MERGE_JOB_RUNS).find(|runs| of_like_size(runs)).or_else(|| self.best_growth())?.to_vec();
         self.merging = runs.iter().map(|run| run.id).collect();
         Some(MergeJob { id: ids.next(), runs })
+    }
+
+    /// Of too many runs, the neighbours whose merge makes the largest of them grow most, if that is worth it.
+    fn best_growth(&self) -> Option<&[Arc<Run>]> {
+        if self.runs.len() <= RUNS_UNMERGED_MAX {
+            return None;
+        }
+        let mut best = (GROWTH_PERMILLE_MIN, None);
+        for from in 0..self.runs.len() {
+            let (mut rows, mut largest) = (0, 1);
+            for (to, run) in (from + 1..).zip(&self.runs[from..]) {
+                rows += run.rows.len();
+                largest = largest.max(run.rows.len());
+                // Of equal ones the last, which is the newest: it is the smallest as a rule.
+                if rows * 1000 / largest >= best.0 {
+                    best = (rows * 1000 / largest, Some(&self.runs[from..to]));
+                }
+            }
+        }
+        best.1
     }
 
     /// Puts the outcome of a merge job in the place of its runs. Gives it back if they are not here.
@@ -177,6 +204,12 @@ impl RunStack {
     }
 }
 
+fn of_like_size(runs: &[Arc<Run>]) -> bool {
+    let sizes = || runs.iter().map(|run| run.rows.len());
+    let (smallest, largest) = (sizes().min().unwrap_or(0), sizes().max().unwrap_or(0));
+    largest <= smallest * LIKE_SIZES_RATIO_MAX
+}
+
 /// Runs to be merged into one. A plain value: another thread may run it.
 #[derive(Debug)]
 pub struct MergeJob {
@@ -198,4 +231,57 @@ impl MergeJob {
 pub struct Merged {
     replaced: Vec<RunId>,
     run: Run,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Publishes come in while a merge job is out.
+    const PUBLISHES_PER_JOB: usize = 4;
+
+    /// The runs that may be there: those left alone, those that arrive during a job, and as many before the next one.
+    const RUNS_HELD_MAX: usize = RUNS_UNMERGED_MAX + 2 * PUBLISHES_PER_JOB;
+
+    /// Publishes runs of these sizes in turn, each row with a key of its own; gives the most runs that there were at once,
+    /// and how often a row was merged on average, in hundredths.
+    fn pile_up(sizes: &[usize], publishes: usize) -> (usize, usize) {
+        let (mut stack, mut ids) = (RunStack::default(), RunIds::default());
+        let (mut rows, mut merged_rows, mut most) = (0u64, 0, 0);
+        let mut out = None;
+        for publish in 0..publishes {
+            for _ in 0..sizes[publish % sizes.len()] {
+                stack.collect(Bytes::from(&rows.to_be_bytes()[..]), None);
+                rows += 1;
+            }
+            let before = stack.runs.last().map(|run| run.id);
+            stack.publish(&mut ids);
+            if stack.runs.len() > 1 && stack.runs.iter().all(|run| Some(run.id) != before) {
+                merged_rows += stack.runs.last().map_or(0, |run| run.rows.len());
+            }
+            if out.is_none() {
+                out = stack.merge_job(&mut ids).map(|job| (job.run(), publish));
+            }
+            if let Some((merged, _)) = out.take_if(|(_, begun)| *begun + PUBLISHES_PER_JOB <= publish) {
+                merged_rows += merged.run.rows.len();
+                assert!(stack.merged(merged).is_none(), "its runs are here");
+            }
+            most = most.max(stack.runs.len());
+        }
+        let held: usize = stack.runs.iter().map(|run| run.rows.len()).sum();
+        assert_eq!(held as u64, rows, "no row is lost");
+        (most, merged_rows * 100 / held)
+    }
+
+    #[test]
+    fn runs_of_any_sizes_in_turn_stay_few_and_rows_are_merged_seldom() {
+        let patterns: [&[usize]; 6] =
+            [&[4000, 5000], &[9000, 3000], &[40_000, 2100], &[8500, 1], &[9000, 1600, 300, 60, 12, 2], &[2000, 9000, 2000, 70_000]];
+        for sizes in patterns {
+            let (most, merged_hundredths) = pile_up(sizes, 160);
+            assert!(most <= RUNS_HELD_MAX, "{sizes:?}: {most} runs");
+            let rows = 160 * sizes.iter().sum::<usize>() / sizes.len();
+            assert!(merged_hundredths <= 100 * rows.ilog2() as usize / 4, "{sizes:?}: {merged_hundredths} hundredths of {rows} rows");
+        }
+    }
 }

@@ -40,6 +40,9 @@ impl TwinHeader {
         let mut header = Header { sector: vec![0; SECTOR], durable: 0, written: false };
         let len = file.len()?;
         if len > 0 {
+            // Timeline to avoid: a process wrote copy N + 1 and was killed before its sync; this one found it in the
+            // system's cache, took it for durable, and wrote over N, the only durable copy; the power failed.
+            file.sync()?;
             let copies = [read_copy(&*file, len, 0)?, read_copy(&*file, len, 1)?];
             let newest = copies.into_iter().flatten().max_by_key(|(number, _)| *number);
             let Some((number, sector)) = newest else {
@@ -82,8 +85,16 @@ impl TwinHeader {
 
     /// Makes what was written durable. Writers of the first sector do not run beside it.
     pub(crate) fn sync(&self) -> Result<(), Fault> {
-        self.file.sync()?;
+        let synced = self.file.sync();
         let mut header = self.header();
+        if let Err(fault) = synced {
+            if header.written {
+                // In the system's cache and not on the disk, and no later sync would tell: the next process must not
+                // believe this copy.
+                let _ = self.file.write_at(place(header.durable + 1), &[0; SECTOR]);
+            }
+            return Err(fault);
+        }
         if std::mem::take(&mut header.written) {
             header.durable += 1;
         }
@@ -174,5 +185,60 @@ mod tests {
         let mut bytes = [0; 3];
         file.read_at(SECTOR_BYTES + 26, &mut bytes).expect("reads");
         assert_eq!((bytes, file.len()), ([20; 3], Ok(SECTOR_BYTES + 29)));
+    }
+
+    /// A file whose copy 2 is durable, with redb's bytes `[2; 100]`.
+    fn with_two_copies(disk: &MemoryDisk) {
+        let file = TwinHeader::open(disk.open("file", OpenMode::Create).expect("creates")).expect("opens");
+        disk.sync_folder("").expect("syncs");
+        for round in 1..=2u8 {
+            file.write_at(0, &[round; 100]).expect("writes");
+            file.sync().expect("syncs");
+        }
+    }
+
+    fn open(disk: &MemoryDisk) -> TwinHeader {
+        TwinHeader::open(disk.open("file", OpenMode::Write).expect("opens")).expect("a copy is whole")
+    }
+
+    fn first_byte(file: &TwinHeader) -> u8 {
+        let mut bytes = [0; 100];
+        file.read_at(0, &mut bytes).expect("reads");
+        assert_eq!(bytes, [bytes[0]; 100], "one write, whole");
+        bytes[0]
+    }
+
+    /// Copy 3 is written and `ended` without being durable; the next process writes a copy too; the power is lost.
+    fn assert_a_copy_survives(ended: impl Fn(&MemoryDisk, &TwinHeader), expected: u8) {
+        let disk = MemoryDisk::new();
+        with_two_copies(&disk);
+        let killed = open(&disk);
+        killed.write_at(0, &[3; 100]).expect("writes");
+        ended(&disk, &killed);
+        disk.restart_process();
+        let next = open(&disk);
+        assert_eq!(first_byte(&next), expected);
+        next.write_at(0, &[4; 100]).expect("writes");
+        let mut seen = [0; 2];
+        for seed in 0..200 {
+            let found = first_byte(&open(&disk.crash_image(seed, CrashKind::Random)));
+            assert!(found == expected || found == 4, "seed {seed}: {found}");
+            seen[usize::from(found == 4)] += 1;
+        }
+        assert!(seen.iter().all(|seen| *seen > 10), "old and new were both seen: {seen:?}");
+    }
+
+    #[test]
+    fn a_copy_that_a_killed_process_left_is_made_durable_before_the_other_is_written_over() {
+        assert_a_copy_survives(|_, _| {}, 3);
+    }
+
+    #[test]
+    fn a_copy_whose_sync_failed_is_not_believed_by_the_next_process() {
+        let fail = |disk: &MemoryDisk, file: &TwinHeader| {
+            disk.fail_next("sync", "file");
+            file.sync().expect_err("was asked to fail");
+        };
+        assert_a_copy_survives(fail, 2);
     }
 }

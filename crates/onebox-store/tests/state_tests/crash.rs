@@ -151,3 +151,50 @@ fn a_full_disk_is_met_before_the_base_is_touched_and_the_flush_goes_on_later() {
     drop(state);
     assert_eq!(found_at(&disk, &history, "after a full disk"), 3);
 }
+
+#[test]
+fn a_killed_process_and_then_a_power_loss_leave_the_base_at_a_flushed_position() {
+    let (mut found_old, mut found_new, mut left_by_the_killed) = (0, 0, 0);
+    for seed in 0..300 {
+        let mut random = Random::new(seed);
+        let entries = entries(&mut random, 25);
+        let history = history(&entries);
+        let disk = MemoryDisk::new();
+        let (mut state, _) = world::open(&disk, usize::MAX).expect("opens");
+        for (index, writes) in (1..=10).zip(&entries) {
+            world::commit(&mut state, writes, index);
+            if index % 5 == 0 {
+                world::flush_all(&mut state).expect("flushes");
+            }
+        }
+        for (index, writes) in (11..=15).zip(&entries[10..]) {
+            world::commit(&mut state, writes, index);
+        }
+        // Killed in the flush: what it wrote and did not sync stays in the system's cache.
+        disk.fail_after(random.below(60));
+        let _ = world::flush_all(&mut state);
+        drop(state);
+        disk.restart_process();
+
+        // The next process opens it and flushes, up to the power loss.
+        disk.fail_after(random.below(60));
+        let (mut before, mut flushed) = (None, false);
+        if let Ok((mut state, facts)) = world::open(&disk, usize::MAX) {
+            let at = facts.applied.index.0;
+            before = Some(at);
+            left_by_the_killed += u32::from(at == 15);
+            for (index, writes) in (at + 1..=20).zip(&entries[at as usize..]) {
+                world::commit(&mut state, writes, index);
+            }
+            flushed = world::flush_all(&mut state).is_ok();
+        }
+        for draw in 0..6 {
+            let what = format!("seed {seed}, draw {draw}");
+            let at = found_at(&disk.crash_image(seed * 10 + draw, CrashKind::Random), &history, &what);
+            let may_be_old = !flushed && before.map_or(at == 10 || at == 15, |before| at == before);
+            assert!(at == 20 && before.is_some() || may_be_old, "{what}: found at {at}, before {before:?}, flushed: {flushed}");
+            (found_old, found_new) = (found_old + u32::from(at < 20), found_new + u32::from(at == 20));
+        }
+    }
+    assert!(found_old > 100 && found_new > 100 && left_by_the_killed > 20, "{found_old} {found_new} {left_by_the_killed}");
+}

@@ -1,9 +1,12 @@
 //! Damage anywhere in the base's file: a right answer or a fault, and what a read cannot see the scrub does.
 
 use std::panic;
+use std::sync::Arc;
 
 use onebox_service::{Fault, FaultKind, Keyspace, TenantId, keyspace};
 use onebox_store::memory::MemoryDisk;
+use onebox_store::state::{State, StateOptions};
+use onebox_store::{Disk, DiskFile, NodeId, OpenMode};
 
 use crate::random::Random;
 use crate::world::{self, Rows, Writes, apply, scan};
@@ -167,4 +170,63 @@ fn a_damaged_row_is_named() {
     assert!(words.starts_with("damage: read of base.redb: the row at tenant 1, table 7, index 0, key 15"), "{words}");
     let words = world::scrub(state.scrub_job(), 100).expect_err("is damaged").to_string();
     assert!(words.starts_with("damage: read of base.redb: the row at tenant 1, table 7, index 0, key 15"), "{words}");
+}
+
+#[test]
+fn only_damaged_bytes_are_to_be_moved_aside() {
+    let disk = MemoryDisk::new();
+    drop(world::open(&disk, usize::MAX).expect("opens"));
+    let another = StateOptions { node: NodeId(0x99), ..world::options(usize::MAX) };
+    let fault = State::open(Arc::new(disk.clone()), another).expect_err("belongs to another node");
+    assert_eq!(fault.kind, FaultKind::Damage);
+    assert!(fault.detail.ends_with("give each node its own data directory"), "{fault}");
+    disk.write_file(FILE, &[7; 3 * SECTOR]);
+    let fault = world::open(&disk, usize::MAX).expect_err("makes no sense");
+    assert!(fault.detail.ends_with("; move it aside and start again: it is rebuilt from history and log"), "{fault}");
+}
+
+/// A disk whose listings do not show the base.
+#[derive(Debug)]
+struct Hiding(MemoryDisk);
+
+impl Disk for Hiding {
+    fn open(&self, path: &str, mode: OpenMode) -> Result<Arc<dyn DiskFile>, Fault> {
+        self.0.open(path, mode)
+    }
+
+    fn make_folder(&self, folder: &str) -> Result<(), Fault> {
+        self.0.make_folder(folder)
+    }
+
+    fn list(&self, folder: &str) -> Result<Vec<String>, Fault> {
+        let names = self.0.list(folder)?;
+        Ok(names.into_iter().filter(|name| name != FILE).collect())
+    }
+
+    fn rename(&self, from: &str, to: &str) -> Result<(), Fault> {
+        self.0.rename(from, to)
+    }
+
+    fn remove(&self, path: &str) -> Result<(), Fault> {
+        self.0.remove(path)
+    }
+
+    fn sync_folder(&self, folder: &str) -> Result<(), Fault> {
+        self.0.sync_folder(folder)
+    }
+
+    fn free_bytes(&self) -> Result<u64, Fault> {
+        self.0.free_bytes()
+    }
+}
+
+#[test]
+fn a_base_that_is_not_listed_is_not_written_over() {
+    let (bytes, _) = sound_base();
+    let disk = MemoryDisk::new();
+    disk.write_file(FILE, &bytes);
+    let fault = State::open(Arc::new(Hiding(disk.clone())), world::options(usize::MAX)).expect_err("is there");
+    assert_eq!((fault.kind, fault.file.as_str()), (FaultKind::Damage, FILE));
+    assert!(fault.detail.contains("is not written over"), "{fault}");
+    assert!(disk.read_file(FILE).as_deref() == Some(&bytes[..]), "the base is as it was");
 }
