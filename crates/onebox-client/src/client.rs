@@ -80,8 +80,8 @@ pub struct Client {
     open_at: u64,
     /// Calls that wait for a session.
     unnumbered: Vec<(Caller, Command, u64)>,
-    /// When something last took effect, which keeps a session alive.
-    last_effect: u64,
+    /// When the session was opened or last kept alive.
+    touched: u64,
     effects: Vec<Effect>,
 }
 
@@ -105,7 +105,7 @@ impl Client {
             opening: false,
             open_at: 0,
             unnumbered: Vec::new(),
-            last_effect: 0,
+            touched: 0,
             effects: Vec::new(),
         }
     }
@@ -174,7 +174,7 @@ impl Client {
         match reply {
             Reply::Opened(session) => {
                 self.current = Some(session);
-                self.last_effect = now.uptime;
+                self.touched = now.uptime;
                 self.sessions.insert(session, Calls::default());
                 self.leave_settled();
                 for (caller, command, deadline) in std::mem::take(&mut self.unnumbered) {
@@ -206,10 +206,7 @@ impl Client {
 
     fn reply(&mut self, now: Now, id: RequestId, reply: Reply) {
         match reply {
-            Reply::Done { response, repeated } => {
-                self.last_effect = if repeated { self.last_effect } else { now.uptime };
-                self.settle(id, Outcome::Done { response, repeated });
-            }
+            Reply::Done { response, repeated } => self.settle(id, Outcome::Done { response, repeated }),
             Reply::Refused(refusal) => self.settle(id, Outcome::Refused(refusal)),
             // An earlier attempt may have taken effect, so that this one was turned away says nothing.
             Reply::Overloaded if self.is_ambiguous(id) => self.retry_later(now, id, true),
@@ -298,10 +295,10 @@ impl Client {
         }
         self.leave_settled();
         if let Some(session) = self.current
-            && self.last_effect.saturating_add(TOUCH_MICROS) <= now.uptime
+            && self.touched.saturating_add(TOUCH_MICROS) <= now.uptime
         {
             // If this one is not carried out, the next is tried as much later.
-            self.last_effect = now.uptime;
+            self.touched = now.uptime;
             self.number(now, session, None, Command::TouchSession, now.uptime.saturating_add(TOUCH_MICROS));
         }
     }

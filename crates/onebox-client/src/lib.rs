@@ -23,7 +23,8 @@ pub const LINGERING_MAX: usize = 10_000;
 /// Requests between the acknowledged ones and the newest at which a new session is opened, so that one unsettled request
 /// holds up nobody: half of what a replica allows.
 pub const WINDOW_OPEN_NEXT: u64 = 32_768;
-/// Microseconds without an effect after which the session is kept alive by a request of its own.
+/// Microseconds after which the session is kept alive by a request of its own, whatever else it carries: only what takes
+/// effect would do it otherwise.
 pub const TOUCH_MICROS: u64 = 600_000_000;
 /// Calls under way at once; a further one is told to come back.
 pub const CALLS_MAX: usize = 32_768;

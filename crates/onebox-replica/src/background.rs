@@ -62,6 +62,7 @@ impl Jobs {
 impl Replica {
     pub(crate) fn start_jobs(&mut self) {
         if self.log_bytes_unflushed > self.limits.log_replay_bytes_max {
+            self.log_bytes_unflushed = 0;
             self.state.request_flush();
         }
         if !self.jobs.flush

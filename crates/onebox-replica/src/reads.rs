@@ -198,8 +198,10 @@ mod tests {
             assert!(reads.admit(read(6, 0, 10), 3).is_err());
             assert_eq!(reads.expired(10), [Token(2)], "5 is not confirmed yet, and will be at once");
             assert_eq!(reads.expired(10), [Token(0); 0]);
+            reads.admit(read(7, 0, 10), 3).expect("it left room");
+            assert!(reads.admit(read(8, 0, 10), 3).is_err());
             let (held, left) = reads.take_all();
-            assert_eq!((held.len(), tokens(left)), (0, vec![5, 3]));
+            assert_eq!((held.len(), tokens(left)), (0, vec![5, 7, 3]));
         }
     }
 }

@@ -249,7 +249,10 @@ impl Replica {
             batch.spare_made = self.jobs.take_spare_made();
             self.effects.persist = Some(batch);
         }
+        let full = self.reads.held() >= self.limits.held_answers_max;
         self.release();
+        // What stopped for want of room among the held answers goes on at once.
+        self.effects.again |= full && self.reads.held() < self.limits.held_answers_max && !self.queue.is_empty();
         self.start_jobs();
         self.finish_drain();
         Ok(())

@@ -127,6 +127,26 @@ fn a_request_under_an_open_hole_is_still_answered_after_its_neighbours_were_trim
 }
 
 #[test]
+fn answers_of_one_entry_stay_until_all_of_them_are_acknowledged() {
+    let mut rig = Rig::new(Limits::default());
+    let session = rig.session();
+    // One row holds them all, under the first.
+    let tokens: Vec<_> = (1..=100).map(|sequence| rig.send(draw(session, sequence))).collect();
+    rig.settle();
+    assert_eq!(rig.platform_rows(index::ANSWERS), 1);
+    assert!(tokens.iter().all(|token| verdict(rig.reply(*token).unwrap()) == Ok(false)));
+    rig.carry_out(acknowledging(70, draw(session, 101)));
+    for _ in 0..2 {
+        let kept = rig.carry_out(draw(session, 90));
+        assert_eq!((verdict(&kept), told(&kept).number), (Ok(true), 90));
+        refused(&rig.carry_out(draw(session, 69)), Code::Aborted, "forgotten");
+        rig = rig.restarted(Limits::default());
+    }
+    rig.carry_out(acknowledging(170, draw(session, 170)));
+    assert_eq!(rig.platform_rows(index::ANSWERS), 1, "the row went when all in it were acknowledged");
+}
+
+#[test]
 fn a_repeated_key_is_answered_the_same_under_any_id() {
     let mut rig = Rig::new(Limits::default());
     let (session, other) = (rig.session(), rig.session());
@@ -206,6 +226,8 @@ fn settings_of_retention_that_change_between_starts_replay_to_the_same_state() {
             rig.pass(HOUR / 40);
         }
         rig.carry_out(touch(session, 1000 + round));
+        // It is never used, and expires when its settings say.
+        rig.session();
         // Nothing was flushed: each start replays all entries, whatever they were executed with.
         rig = rig.restarted(settings[(round as usize + 1) % settings.len()]);
     }

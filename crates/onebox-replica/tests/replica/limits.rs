@@ -7,7 +7,7 @@ use onebox_service::{Code, Time};
 use onebox_store::LogIndex;
 
 use crate::rig::{Done, Rig, SECOND, call, create_tenant, id, index, keyed, refused, set, told, touch, verdict};
-use crate::service::{Ask, BIG, DRAW, Replay};
+use crate::service::{Ask, BIG, DRAW, MANY, Replay};
 
 #[test]
 fn queue_requests_max() {
@@ -140,9 +140,9 @@ fn body_bytes_max() {
 fn answer_bytes_max() {
     let mut rig = Rig::new(Limits { answer_bytes_max: 1002, ..Limits::default() });
     let session = rig.session();
-    for flag in [true, false] {
+    for (method, events) in [(BIG, 0), (MANY, 1)] {
         let before = rig.replica.digests();
-        let reply = rig.carry_out(call(session, 1, BIG, &Ask { answer_bytes: 1000, flag, ..Ask::default() }));
+        let reply = rig.carry_out(keyed("key", call(session, 1, method, &Ask { answer_bytes: 1000, events, ..Ask::default() })));
         refused(&reply, Code::ResourceExhausted, "the answer has 1003 bytes; 1002 are allowed. Nothing changed");
         assert_eq!(rig.replica.digests(), before);
     }

@@ -3,7 +3,7 @@
 
 use onebox_replica::Limits;
 use onebox_service::Budget;
-use onebox_service::attempt::{Fate, Reply};
+use onebox_service::attempt::{Attempt, Command, Fate, Reply, Sequence};
 
 use crate::rig::{Rig, call, id, keyed, set, told, verdict};
 use crate::service::{Ask, DRAW, SET};
@@ -16,7 +16,7 @@ fn limits() -> Limits {
     Limits { entries_in_flight_max: 8, body_bytes_max: 64 * MIB, queue_bytes_max: 1 << 30, budget, ..Limits::default() }
 }
 
-fn big(session: u64, sequence: u64) -> onebox_service::attempt::Attempt {
+fn big(session: u64, sequence: u64) -> Attempt {
     // Twice in its entry: in the request and in the event.
     keyed(&format!("key {sequence}"), set(session, sequence, &format!("cell {sequence}"), &vec![sequence as u8; 14 * MIB]))
 }
@@ -72,5 +72,24 @@ fn what_was_computed_on_a_dropped_entry_goes_with_it() {
     assert_eq!(rig.fate(id(session, 4)), Fate::Pending);
     assert_eq!(verdict(&rig.carry_out(only_new)), Ok(false));
     assert_eq!(verdict(&rig.carry_out(draw)), Ok(false));
+    rig.restarted(limits());
+}
+
+#[test]
+fn a_session_opened_in_a_dropped_entry_never_was() {
+    let mut rig = Rig::sized(limits(), 128 << 20, usize::MAX / 4);
+    let session = rig.session();
+    for sequence in [1, 2] {
+        rig.send(big(session, sequence));
+        rig.turn();
+    }
+    let open = Attempt { id: id(0, 0), acknowledged_below: Sequence(0), command: Command::OpenSession };
+    let opened = rig.send(open);
+    rig.send(big(session, 3));
+    rig.settle();
+    assert!(matches!(rig.reply(opened), Some(Reply::Retry(_))), "{:?}", rig.reply(opened));
+    assert_eq!(rig.carry_out(set(session + 1, 1, "cell", b"")), Reply::SessionGone);
+    assert_eq!(rig.session(), session + 1, "its number is still to be given");
+    assert_eq!(verdict(&rig.carry_out(set(session + 1, 1, "cell", b""))), Ok(false));
     rig.restarted(limits());
 }
