@@ -1,7 +1,7 @@
 //! The readers: a few threads that answer read-only requests on views, beside the writer.
 
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use onebox_replica::{Query, unknown_tenant};
 use onebox_service::attempt::Reply;
@@ -16,8 +16,71 @@ const QUERIES_WAITING_MAX: usize = 4_096;
 
 /// The pool of readers. Dropping it ends the threads once the queue is empty.
 pub(crate) struct Readers {
-    queue: SyncSender<Query>,
+    line: Arc<Line>,
     link: Arc<Link>,
+}
+
+/// Where reads wait for a thread, and idle threads for a read. One arrival wakes one idle thread, and none if all are
+/// busy: the next free one finds the read by itself.
+#[derive(Default)]
+struct Line {
+    state: Mutex<Waiting>,
+    arrival: Condvar,
+}
+
+#[derive(Default)]
+struct Waiting {
+    queries: VecDeque<Query>,
+    idle: usize,
+    closed: bool,
+}
+
+impl Line {
+    /// Puts a read in the line, or gives it back if that is full.
+    fn push(&self, query: Query) -> Option<Query> {
+        let mut waiting = self.lock();
+        if waiting.queries.len() >= QUERIES_WAITING_MAX {
+            return Some(query);
+        }
+        waiting.queries.push_back(query);
+        let wake = waiting.idle > 0;
+        drop(waiting);
+        if wake {
+            self.arrival.notify_one();
+        }
+        None
+    }
+
+    /// The next read, `None` once the line is closed and empty.
+    fn next(&self) -> Option<Query> {
+        let mut waiting = self.lock();
+        loop {
+            if let Some(query) = waiting.queries.pop_front() {
+                return Some(query);
+            }
+            if waiting.closed {
+                return None;
+            }
+            waiting.idle += 1;
+            waiting = self.arrival.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+            waiting.idle -= 1;
+        }
+    }
+
+    fn close(&self) {
+        self.lock().closed = true;
+        self.arrival.notify_all();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Readers {
+    fn drop(&mut self) {
+        self.line.close();
+    }
 }
 
 impl Readers {
@@ -30,30 +93,25 @@ impl Readers {
         on_fault: impl Fn(Fault) + Clone + Send + 'static,
         events: &Events,
     ) -> Readers {
-        let (queue, source) = sync_channel(QUERIES_WAITING_MAX);
-        let source = Arc::new(Mutex::new(source));
+        let line = Arc::new(Line::default());
         for _ in 0..threads.max(1) {
-            let (source, link, service, on_fault) = (Arc::clone(&source), Arc::clone(link), Arc::clone(service), on_fault.clone());
+            let (line, link, service, on_fault) = (Arc::clone(&line), Arc::clone(link), Arc::clone(service), on_fault.clone());
             let run = move || {
-                while let Some(query) = next(&source) {
+                while let Some(query) = line.next() {
                     answer(query, &link, &*service, budget, &on_fault)
                 }
             };
             spawn("reader", events, run);
         }
-        Readers { queue, link: Arc::clone(link) }
+        Readers { line, link: Arc::clone(link) }
     }
 
     /// Has a read answered, now or by telling its caller to come back.
     pub(crate) fn run(&self, query: Query) {
-        if let Err(TrySendError::Full(query) | TrySendError::Disconnected(query)) = self.queue.try_send(query) {
+        if let Some(query) = self.line.push(query) {
             self.link.reply(query.token, Reply::Overloaded, query.view.position().index);
         }
     }
-}
-
-fn next(source: &Mutex<Receiver<Query>>) -> Option<Query> {
-    source.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()
 }
 
 fn answer(query: Query, link: &Link, service: &dyn Service, budget: Budget, on_fault: &impl Fn(Fault)) {
