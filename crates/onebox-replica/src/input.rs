@@ -40,7 +40,7 @@ pub enum Input {
     },
     /// A job has ended.
     JobDone(JobDone),
-    /// The log could not be written. Nothing more will be acknowledged.
+    /// The log could not be written, or a reader met a row that cannot be read. Nothing more will be acknowledged.
     PersistFailed(Fault),
     /// Time has passed: one tick of [`TICK_MICROS`](crate::replica::TICK_MICROS).
     Tick,
