@@ -10,3 +10,4 @@ mod output_rule;
 mod rig;
 mod service;
 mod speculation;
+mod warming;
