@@ -1,6 +1,7 @@
 //! More than the disk takes, for a while: callers are told to come back, and memory stays below its bound.
 //!
-//! `ONEBOX_OVERLOAD_SECONDS` sets how long. The bound of 1 GiB, with the default settings, is made up of
+//! `ONEBOX_OVERLOAD_SECONDS` sets how long. The bound of 1 GiB, with the default settings and clients that take
+//! their answers in, is made up of
 //! - 256 MiB cache of the base (`cache_bytes`),
 //! - 256 MiB rows that are not in the base yet (`dirty_bytes_max`),
 //! - 3 x 64 MiB bodies in flight (`gateway.bodies_in_flight_bytes_max`): as received, as decoded, and as queued for the
