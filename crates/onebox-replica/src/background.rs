@@ -63,24 +63,24 @@ impl Replica {
     pub(crate) fn start_jobs(&mut self) {
         if self.log_bytes_unflushed > self.limits.log_replay_bytes_max {
             self.log_bytes_unflushed = 0;
-            self.state.request_flush();
+            self.execution.state.request_flush();
         }
         if !self.jobs.flush
             && self.ticks >= self.jobs.flush_at
-            && let Some(job) = self.state.begin_flush()
+            && let Some(job) = self.execution.state.begin_flush()
         {
             self.jobs.flush = true;
             self.log_bytes_unflushed = 0;
             self.effects.jobs.push(Job::Flush(Box::new(job)));
         }
         if !self.jobs.merge
-            && let Some(job) = self.state.merge_job()
+            && let Some(job) = self.execution.state.merge_job()
         {
             self.jobs.merge = true;
             self.effects.jobs.push(Job::Merge(job));
         }
         if !self.jobs.history {
-            let flushed = self.state.base_applied().index;
+            let flushed = self.execution.state.base_applied().index;
             let segments = self.consensus.reader().sealed_below(flushed);
             if !segments.is_empty() {
                 self.jobs.history = true;
@@ -91,7 +91,7 @@ impl Replica {
         if !self.jobs.scrub && self.ticks >= self.jobs.scrub_at && !self.replaying {
             self.jobs.scrub = true;
             self.jobs.scrub_began = self.jobs.flushes;
-            self.jobs.scrubbing = Some(Box::new(self.state.scrub_job()));
+            self.jobs.scrubbing = Some(Box::new(self.execution.state.scrub_job()));
         }
     }
 
@@ -109,14 +109,14 @@ impl Replica {
 
     /// Has requests rehearsed that wait behind those of the next turn, if this turn had to look into the base.
     fn warm(&mut self) {
-        let reads = self.state.base_reads();
+        let reads = self.execution.state.base_reads();
         let looked = reads - std::mem::replace(&mut self.jobs.base_reads, reads);
         if self.jobs.warm || looked < WARM_READS_MIN || self.queue.len() <= self.limits.turn_requests_max {
             return;
         }
         self.jobs.warm = true;
         let commands = self.queue.commands(self.limits.turn_requests_max, WARM_REQUESTS_MAX);
-        let (service, view) = (std::sync::Arc::clone(&self.service), self.view.clone());
+        let (service, view) = (std::sync::Arc::clone(&self.execution.service), self.view.clone());
         self.effects.jobs.push(Job::Warm(WarmJob { service, view, commands, budget: self.limits.budget }));
     }
 
@@ -157,21 +157,21 @@ impl Replica {
                 self.jobs.flush = false;
                 self.jobs.flushes += 1;
                 self.jobs.postponed = false;
-                self.effects.discard.push(self.state.flushed(*flushed));
-                self.effects.notes.push(Note::Flushed { at: self.state.base_applied().index, rows: self.state.rows() });
+                self.effects.discard.push(self.execution.state.flushed(*flushed));
+                self.effects.notes.push(Note::Flushed { at: self.execution.state.base_applied().index, rows: self.execution.state.rows() });
                 self.publish();
             }
             JobDone::Flush(Err(fault)) if fault.kind == FaultKind::DiskFull => {
                 self.jobs.flush = false;
                 self.jobs.flush_at = self.ticks + FLUSH_RETRY_TICKS;
-                self.state.flush_failed();
+                self.execution.state.flush_failed();
                 if !std::mem::replace(&mut self.jobs.postponed, true) {
                     self.effects.notes.push(Note::FlushPostponed(fault));
                 }
             }
             JobDone::Merge(merged) => {
                 self.jobs.merge = false;
-                self.state.merged(merged);
+                self.execution.state.merged(merged);
                 self.publish();
             }
             JobDone::PrepareSpare(Ok(())) => (self.jobs.spare, self.jobs.spare_made) = (false, true),

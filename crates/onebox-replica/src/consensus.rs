@@ -414,3 +414,8 @@ impl raft::Storage for Entries {
         Err(StorageError::SnapshotTemporarilyUnavailable.into())
     }
 }
+
+/// The voters that a membership names.
+pub(crate) fn voters_of(membership: &[u8]) -> Vec<u64> {
+    membership.chunks_exact(8).map(|id| u64::from_le_bytes(id.try_into().expect("chunks are 8 bytes"))).collect()
+}

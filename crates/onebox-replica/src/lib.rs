@@ -25,7 +25,7 @@ pub mod warming;
 
 pub use consensus::PersistBatch;
 pub use effect::{Effects, Job, JobDone, Note, Query, Stop};
-pub use execution::unknown_tenant;
+pub use execution::{Ended, Execution, unknown_tenant};
 pub use input::{Clock, Input, Read, Token};
 pub use limits::Limits;
 pub use replica::{Replica, Setup, Status};

@@ -17,14 +17,12 @@ use onebox_store::{Disk, LogIndex, Term};
 use crate::admission::Queue;
 use crate::background::Jobs;
 use crate::clock::LogClock;
-use crate::consensus::{Committed, Consensus, Start};
+use crate::consensus::{Committed, Consensus, Start, voters_of};
 use crate::effect::{Effects, Note, Query, Stop};
-use crate::entry::Entry;
-use crate::execution::{self, OpenEntry};
+use crate::execution::{Ended, Execution};
 use crate::input::{Clock, Input, Read, Token};
 use crate::limits::Limits;
 use crate::reads::{Held, Reads};
-use crate::requests::Requests;
 
 /// The time between two [`Input::Tick`]s, in microseconds.
 pub const TICK_MICROS: u64 = 50_000;
@@ -77,12 +75,11 @@ struct InFlight {
 
 /// A replica. See the module.
 pub struct Replica {
-    pub(crate) service: Arc<dyn Service>,
     pub(crate) limits: Limits,
-    pub(crate) state: State,
-    pub(crate) requests: Requests,
+    pub(crate) execution: Execution,
+    /// Replies that leave with the open entry, and who waits for each.
+    open_replies: Vec<(Token, Reply)>,
     pub(crate) clock: LogClock,
-    pub(crate) open: OpenEntry,
     pub(crate) effects: Effects,
     pub(crate) consensus: Consensus,
     pub(crate) queue: Queue,
@@ -143,11 +140,10 @@ impl Replica {
         clock.seen(applied.time);
         let view = state.publish();
         let replica = Replica {
-            service,
             limits,
-            requests: Requests::new(limits),
+            execution: Execution::new(service, limits, state),
+            open_replies: Vec::new(),
             clock,
-            open: OpenEntry::new(seed),
             effects: Effects::default(),
             consensus: Consensus::start(start),
             queue: Queue::default(),
@@ -155,7 +151,6 @@ impl Replica {
             in_flight: VecDeque::new(),
             published: 0,
             view,
-            state,
             seed,
             segment_bytes,
             replaying: true,
@@ -201,7 +196,7 @@ impl Replica {
             serves: self.serves(),
             progress: self.consensus.progress(),
             queued: self.queue.len(),
-            dirty_bytes: self.state.dirty_bytes(),
+            dirty_bytes: self.execution.state.dirty_bytes(),
             disk_low: self.disk_is_low(),
         }
     }
@@ -224,7 +219,7 @@ impl Replica {
 
     /// The chain and the digest of the state that it has executed: equal states have equal ones.
     pub fn digests(&self) -> (u128, u128) {
-        (self.state.chain().0, self.state.digest().0)
+        (self.execution.state.chain().0, self.execution.state.digest().0)
     }
 
     /// The state that readers see.
@@ -291,12 +286,12 @@ impl Replica {
         }
         // What is said of a deadline must hold for everything executed from now on: also in the open entry, whose time
         // stands, and after a clock that goes back.
-        let now = if self.open.is_empty() { self.log_time(clock) } else { self.open.time() };
+        let now = if self.execution.is_empty() { self.log_time(clock) } else { self.execution.time() };
         self.clock.seen(now);
         if self.reads.held() >= self.limits.held_answers_max {
             return self.reply(token, Reply::Overloaded);
         }
-        match self.requests.fate(&self.state, id, now) {
+        match self.execution.requests.fate(&self.execution.state, id, now) {
             Ok(fate) => self.hold(Held::Fate(token, fate)),
             Err(fault) => {
                 self.reply(token, Reply::Retry(STOPPED));
@@ -346,30 +341,58 @@ impl Replica {
 
     fn execute_queue(&mut self, clock: Clock) -> Result<(), Stop> {
         for _ in 0..self.limits.turn_requests_max {
-            if self.state.dirty_bytes() > self.limits.dirty_bytes_max || self.reads.held() >= self.limits.held_answers_max {
+            if self.execution.state.dirty_bytes() > self.limits.dirty_bytes_max || self.reads.held() >= self.limits.held_answers_max {
                 // The flusher, or the log, must catch up first; callers feel it as a queue that fills.
                 return Ok(());
             }
-            if self.open.bytes() >= self.limits.entry_bytes_max {
+            if self.execution.open_bytes() >= self.limits.entry_bytes_max {
                 if !self.may_seal() {
                     return Ok(());
                 }
                 self.seal()?;
             }
             let Some((token, attempt)) = self.queue.pop() else { return Ok(()) };
-            execution::execute(self, clock, token, attempt)?;
+            self.execute(clock, token, &attempt)?;
         }
         self.effects.again = !self.queue.is_empty();
         Ok(())
     }
 
+    fn execute(&mut self, clock: Clock, token: Token, attempt: &Attempt) -> Result<(), Stop> {
+        if self.execution.is_empty() {
+            let time = self.log_time(clock);
+            self.clock.seen(time);
+            let seed = self.next_seed();
+            self.execution.begin(time, seed);
+        }
+        let ended = self.execution.execute(attempt, self.disk_is_low()).map_err(|fault| {
+            self.reply(token, Reply::Retry(STOPPED));
+            Stop::Fault(fault)
+        })?;
+        match ended {
+            Ended::Effect(reply) => self.open_replies.push((token, reply)),
+            Ended::NoEffect(reply) => self.hold(Held::Reply(token, reply)),
+            Ended::Bug(reply, method, what) => {
+                self.effects.notes.push(Note::Bug { method, what });
+                self.hold(Held::Reply(token, reply));
+            }
+        }
+        Ok(())
+    }
+
+    /// Who waits for the open entry, which is gone.
+    fn take_open_callers(&mut self) -> Vec<Token> {
+        self.open_replies.drain(..).map(|(token, _)| token).collect()
+    }
+
     fn may_seal(&self) -> bool {
-        !self.open.is_empty() && self.in_flight.len() < self.limits.entries_in_flight_max
+        !self.execution.is_empty() && self.in_flight.len() < self.limits.entries_in_flight_max
     }
 
     fn seal(&mut self) -> Result<(), Stop> {
-        let time = self.open.time();
-        let (data, replies) = execution::seal(self).map_err(Stop::Fault)?;
+        let time = self.execution.time();
+        let data = self.execution.seal().map_err(Stop::Fault)?;
+        let replies = std::mem::take(&mut self.open_replies);
         let bytes = data.len() as u64;
         let number = self.last_number() + 1;
         match self.consensus.propose(data) {
@@ -378,8 +401,7 @@ impl Replica {
                 self.in_flight.push_back(InFlight { number, index, term: self.consensus.term(), time, replies });
             }
             None => {
-                self.state.undo_entry();
-                self.requests.forget_cache();
+                self.execution.undo_entry();
                 let why = "the entry was not taken by the consensus";
                 for (token, _) in replies {
                     self.reply(token, Reply::Retry(why));
@@ -398,7 +420,7 @@ impl Replica {
 
     fn hear_consensus(&mut self) -> Result<(), Stop> {
         let mut applied_bytes = 0;
-        if self.replaying && self.state.dirty_bytes() > self.limits.dirty_bytes_max {
+        if self.replaying && self.execution.state.dirty_bytes() > self.limits.dirty_bytes_max {
             // A replay waits for the flusher like any execution; the end of the flush brings the next turn.
             return Ok(());
         }
@@ -433,7 +455,7 @@ impl Replica {
     fn begin_serving(&mut self, last: LogIndex) {
         if self.replaying && self.consensus.leads() {
             self.replaying = false;
-            self.state.set_replaying(false);
+            self.execution.state.set_replaying(false);
             self.effects.notes.push(Note::Leads { term: self.consensus.term().0, at: last });
         }
     }
@@ -442,45 +464,27 @@ impl Replica {
         let Committed { index, term, data } = committed;
         let own = self.in_flight.front().is_some_and(|first| first.index == index && first.term == term);
         if !own {
-            if !self.in_flight.is_empty() || !self.open.is_empty() {
+            if !self.in_flight.is_empty() || !self.execution.is_empty() {
                 // What was executed here and not committed never happened.
                 self.undo_speculation("leadership was lost");
             }
             if data.is_empty() {
                 // The entry with which a leader begins its term.
-                self.state.advance(index, term, self.state.applied().time);
+                self.execution.state.advance(index, term, self.execution.state.applied().time);
             } else {
-                let time = self.apply(index, &data)?;
-                self.state.commit_entry(index, term, time);
+                let time = self.execution.apply(index, &data)?;
+                self.clock.seen(time);
+                self.execution.state.commit_entry(index, term, time);
             }
             self.log_bytes_unflushed += data.len() as u64;
             return Ok(());
         }
         let first = self.in_flight.pop_front().expect("its front was just looked at");
-        self.state.commit_entry(index, term, first.time);
+        self.execution.state.commit_entry(index, term, first.time);
         self.published = first.number;
         let replies = first.replies.into_iter().map(|(token, reply)| (token, reply, index));
         self.effects.replies.extend(replies);
         Ok(())
-    }
-
-    /// Applies an entry that was not executed here. Gives its time.
-    fn apply(&mut self, index: LogIndex, data: &[u8]) -> Result<Time, Stop> {
-        let poison = |what: String| Stop::Poison { at: index, what };
-        let entry = Entry::decode(data).map_err(poison)?;
-        let chain = self.state.chain().0;
-        if entry.head.chain_before != chain {
-            let what = format!("it was executed on the state {:032x}, this is {chain:032x}", entry.head.chain_before);
-            return Err(Stop::Diverged { at: index, what });
-        }
-        execution::apply(self, index, &entry)?;
-        let chain = self.state.seal_entry().chain.0;
-        if entry.head.chain_after != chain {
-            let what = format!("it left the state {:032x} there, {chain:032x} here", entry.head.chain_after);
-            return Err(Stop::Diverged { at: index, what });
-        }
-        self.clock.seen(entry.head.time);
-        Ok(entry.head.time)
     }
 
     fn role_changed(&mut self) {
@@ -491,9 +495,10 @@ impl Replica {
 
     /// Takes back everything that was executed here and is not committed; its callers may try again.
     fn undo_speculation(&mut self, why: &'static str) {
-        let mut callers = execution::abandon(self);
+        self.execution.abandon();
+        let mut callers = self.take_open_callers();
         while let Some(last) = self.in_flight.pop_back() {
-            self.state.undo_entry();
+            self.execution.undo_entry();
             // The entry may be on a disk, and another leader may yet commit it.
             for (token, _) in last.replies {
                 self.reply(token, Reply::Unknown(why.to_owned()));
@@ -502,7 +507,6 @@ impl Replica {
         while let Some((token, _)) = self.queue.pop() {
             callers.push(token);
         }
-        self.requests.forget_cache();
         for token in callers {
             self.reply(token, Reply::Retry(why));
         }
@@ -520,7 +524,7 @@ impl Replica {
 
     pub(crate) fn publish(&mut self) {
         if !self.replaying {
-            self.view = self.state.publish();
+            self.view = self.execution.state.publish();
             self.effects.publish = Some(self.view.clone());
         }
     }
@@ -540,7 +544,7 @@ impl Replica {
 
     pub(crate) fn hold(&mut self, held: Held) {
         // The open entry is the one after the last sealed one.
-        let number = self.last_number() + u64::from(!self.open.is_empty());
+        let number = self.last_number() + u64::from(!self.execution.is_empty());
         self.reads.hold(number, held);
     }
 
@@ -552,18 +556,18 @@ impl Replica {
         if !self.draining || !self.queue_is_idle() || self.jobs.flushing() {
             return;
         }
-        if self.state.base_applied() == self.state.applied() {
+        if self.execution.state.base_applied() == self.execution.state.applied() {
             // Reads of a position that is still to come.
             self.retry_held("this node is stopping");
             self.effects.drained = true;
         } else {
-            self.state.request_flush();
+            self.execution.state.request_flush();
             self.effects.again = !self.jobs.flush_postponed();
         }
     }
 
     fn queue_is_idle(&self) -> bool {
-        self.queue.is_empty() && self.open.is_empty() && self.in_flight.is_empty() && self.reads.is_empty()
+        self.queue.is_empty() && self.execution.is_empty() && self.in_flight.is_empty() && self.reads.is_empty()
     }
 
     pub(crate) fn stop(&mut self, stop: Stop) {
@@ -576,7 +580,8 @@ impl Replica {
             let unknown = entry.replies.into_iter().map(|(token, _)| (token, Reply::Unknown(words.clone()), LogIndex(0)));
             self.effects.replies.extend(unknown);
         }
-        let mut callers = execution::abandon_replies(self);
+        self.execution.forget_open();
+        let mut callers = self.take_open_callers();
         while let Some((token, _)) = self.queue.pop() {
             callers.push(token);
         }
@@ -592,8 +597,4 @@ impl Replica {
         self.seed = xxhash_rust::xxh3::xxh3_64_with_seed(b"entry", self.seed);
         self.seed
     }
-}
-
-fn voters_of(membership: &[u8]) -> Vec<u64> {
-    membership.chunks_exact(8).map(|id| u64::from_le_bytes(id.try_into().expect("chunks are 8 bytes"))).collect()
 }

@@ -49,6 +49,13 @@ impl Recorded {
         self.events.is_empty()
     }
 
+    /// Adds an event that is encoded already.
+    pub fn push_encoded(&mut self, id: EventId, event: &[u8]) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(event);
+        self.events.push((id, start..self.bytes.len()));
+    }
+
     pub(crate) fn push(&mut self, id: EventId, event: &impl Message) -> usize {
         let start = self.bytes.len();
         // Encoding into a vector cannot run out of room.
