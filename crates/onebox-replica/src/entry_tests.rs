@@ -226,6 +226,9 @@ impl Service for Recorder {
     fn response_to_json(&self, _: MethodId, _: &[u8]) -> Result<Vec<u8>, String> {
         unreachable!("the tests record and nothing else")
     }
+    fn specs(&self) -> Vec<onebox_service::Spec> {
+        Vec::new()
+    }
     fn refusal_to_json(&self, _: &str, _: &[u8]) -> Option<Vec<u8>> {
         unreachable!("the tests record and nothing else")
     }

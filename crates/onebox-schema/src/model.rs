@@ -125,6 +125,7 @@ pub(crate) fn read(sources: &Sources) -> Result<Model, SchemaError> {
     let messages = messages::read(&files)?;
     let service = the_service(sources, &files)?;
     let methods = service.methods().map(|method| read_method(&package, method)).collect::<Result<Vec<_>, _>>()?;
+    check_requests(&methods)?;
     routes::check_distinct(&methods)?;
     let events = events::read(&messages)?;
     let refusals = messages.iter().filter_map(refusals::read).collect::<Result<Vec<_>, _>>()?;
@@ -182,6 +183,22 @@ fn read_method(package: &str, method: MethodDescriptor) -> Result<Method, Schema
     let read_only = crate::options::read_only(&method);
     let routes = routes::read(&method, read_only)?;
     Ok(Method { descriptor: method, read_only, routes })
+}
+
+/// A request says by its type what is asked: in specs, and wherever one is sent as a `google.protobuf.Any`.
+fn check_requests(methods: &[Method]) -> Result<(), SchemaError> {
+    for (position, method) in methods.iter().enumerate() {
+        let request = method.descriptor.input();
+        if let Some(other) = methods[..position].iter().find(|other| other.descriptor.input() == request) {
+            return Err(method.descriptor.wrong(format!(
+                "methods {} and {} share the request {}; give each method a request of its own",
+                other.descriptor.name(),
+                method.descriptor.name(),
+                request.name()
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// The full type of a field, as a person would write it, without the package.

@@ -5,7 +5,7 @@
 
 use prost::Message;
 
-use crate::{EventId, MethodId, Outcome, Reader, Rows, Tx};
+use crate::{EventId, MethodId, Outcome, Reader, Rows, Spec, Tx};
 
 /// A method of the schema's service, as a marker type.
 pub trait Method: 'static {
@@ -26,6 +26,9 @@ pub trait Feature: Method {
     /// # Errors
     /// The refusal; then nothing that was recorded remains.
     fn run(tx: &mut Tx<'_>, ask: Self::Request) -> Outcome<Self::Response>;
+
+    /// What is so, example by example. A feature that has none yet says so with `Vec::new()`.
+    fn specs() -> Vec<Spec>;
 }
 
 /// The answer of one read-only method. It runs beside the writer, on one consistent instant of the state.
@@ -35,6 +38,9 @@ pub trait Query: Method {
     /// # Errors
     /// The refusal.
     fn run(reader: &Reader<'_>, ask: Self::Request) -> Outcome<Self::Response>;
+
+    /// What is so, example by example. A query that has none yet says so with `Vec::new()`.
+    fn specs() -> Vec<Spec>;
 }
 
 /// A message with `(onebox.event)`: a fact that the log stores.

@@ -4,7 +4,8 @@
 //! time, entropy and rows come in through [`Context`] and [`Keyspace`].
 //!
 //! Reading order: [`feature`] (what an author implements), [`tx`] (what a feature is given), [`table`] and
-//! [`keyspace`] (rows), [`execute`] (how the platform runs one request), [`service`] (the seam: bytes in, bytes out).
+//! [`keyspace`] (rows), [`spec`](mod@spec) (what is so, as data), [`execute`] (how the platform runs one request),
+//! [`service`] (the seam: bytes in, bytes out).
 
 pub mod attempt;
 pub mod budget;
@@ -16,6 +17,7 @@ pub mod names;
 pub mod refusal;
 pub mod rehearsal;
 pub mod service;
+pub mod spec;
 pub mod table;
 pub mod tx;
 
@@ -27,5 +29,6 @@ pub use keyspace::{Bytes, Keyspace, KeyspaceMut};
 pub use names::{EventId, MethodId, TenantId, Time};
 pub use refusal::{Code, Outcome, Refusal, RefusalMessage, refuse};
 pub use service::{BadRequest, EventInfo, FieldInfo, IndexInfo, MethodInfo, RefusalInfo, Route, Schema, Service, TableInfo, Verb};
+pub use spec::{Fact, Request, Spec, spec};
 pub use table::{Key, Row, Scan, Table};
 pub use tx::{Read, Reader, Rows, Tx};

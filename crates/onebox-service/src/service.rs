@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::{Code, EventId, MethodId, Outcome, Reader, Rows, Tx};
+use crate::{Code, EventId, MethodId, Outcome, Reader, Rows, Spec, Tx};
 
 /// A service, as the platform sees it.
 pub trait Service: Send + Sync + 'static {
@@ -54,6 +54,9 @@ pub trait Service: Send + Sync + 'static {
     /// # Errors
     /// A sentence, if the bytes are not a response of `method`.
     fn response_to_json(&self, method: MethodId, response: &[u8]) -> Result<Vec<u8>, String>;
+
+    /// The specs of all its methods, in the order of the methods.
+    fn specs(&self) -> Vec<Spec>;
 
     /// An encoded refusal message as canonical proto3 JSON; `None` if the schema has no refusal of that name.
     fn refusal_to_json(&self, kind: &str, detail: &[u8]) -> Option<Vec<u8>>;

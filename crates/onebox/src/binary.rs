@@ -10,7 +10,7 @@ use onebox_node::{Exit, SETTINGS, Settings, StartError};
 use onebox_service::Service;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::logging;
+use crate::{logging, verbs};
 
 /// Runs the binary of a service: reads the command line and does what the verb says.
 ///
@@ -18,9 +18,13 @@ use crate::logging;
 /// sense.
 pub fn main(service: impl Service) -> ExitCode {
     let service: Arc<dyn Service> = Arc::new(service);
-    let matches = command(service.schema().name).get_matches();
+    let name = service.schema().name;
+    let matches = command(name).get_matches();
     match matches.subcommand() {
         Some(("serve", arguments)) => serve(service, arguments),
+        Some(("spec", arguments)) => tell(name, verbs::spec::run(&service, arguments)),
+        Some(("explore", arguments)) => tell(name, verbs::explore::run(&service, arguments)),
+        Some(("schema", _)) => tell(name, verbs::schema::run(&service)),
         Some((verb, _)) => unreachable!("clap takes no verb {verb}"),
         None => unreachable!("clap demands a verb"),
     }
@@ -54,6 +58,19 @@ fn command(name: &'static str) -> Command {
         .arg_required_else_help(true)
         .after_help(settings_help())
         .subcommand(serve)
+        .subcommand(verbs::spec::command())
+        .subcommand(verbs::explore::command())
+        .subcommand(
+            Command::new("schema").about("Prints what can be asked, is recorded, refused and kept: methods, events, refusals, tables"),
+        )
+}
+
+/// The exit code of a verb; what hindered it goes to standard error.
+fn tell(name: &str, done: Result<ExitCode, String>) -> ExitCode {
+    done.unwrap_or_else(|words| {
+        eprintln!("{name}: {words}");
+        ExitCode::FAILURE
+    })
 }
 
 fn settings_help() -> String {

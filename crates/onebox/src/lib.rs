@@ -5,8 +5,8 @@
 
 pub use binary::main;
 pub use onebox_service::{
-    Apply, BadRequest, Code, Event, EventId, Feature, Key, Method, MethodId, Outcome, Query, Read, Reader, Refusal, RefusalMessage, Row,
-    Rows, Scan, Schema, Service, Table, TenantId, Time, Tx, refuse,
+    Apply, BadRequest, Code, Event, EventId, Fact, Feature, Key, Method, MethodId, Outcome, Query, Read, Reader, Refusal, RefusalMessage,
+    Request, Row, Rows, Scan, Schema, Service, Spec, Table, TenantId, Time, Tx, refuse, spec,
 };
 
 mod binary;
@@ -14,6 +14,13 @@ mod json;
 mod logging;
 #[doc(hidden)]
 pub mod private;
+mod verbs;
+
+/// A list of facts from events of different types: `facts![LocationAdded { .. }, StockUpdated { .. }]`.
+#[macro_export]
+macro_rules! facts {
+    ($($event:expr),* $(,)?) => { [$($crate::Fact::from($event)),*] };
+}
 
 /// Includes what `onebox_schema::build` generated from the schema of a package, as the module `schema`, and brings its
 /// names into scope. To be called once, in the crate's root: `onebox::schema!("inventory.v1");`.

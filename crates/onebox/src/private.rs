@@ -7,7 +7,7 @@ use std::fmt::{Display, Write};
 
 pub use onebox_service::{
     Apply, BadRequest, Code, Event, EventId, EventInfo, Feature, FieldInfo, IndexInfo, Method, MethodId, MethodInfo, Outcome, Query, Read,
-    Reader, Refusal, RefusalInfo, RefusalMessage, Route, Row, Rows, Scan, Schema, Service, Table, TableInfo, Tx, Verb,
+    Reader, Refusal, RefusalInfo, RefusalMessage, Request, Route, Row, Rows, Scan, Schema, Service, Spec, Table, TableInfo, Tx, Verb,
 };
 use prost::Message;
 pub use {onebox_service, pbjson, prost, serde, serde_json};

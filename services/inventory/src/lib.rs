@@ -9,6 +9,7 @@
 mod availability;
 mod balance;
 mod features;
+mod given;
 mod product;
 mod reservation;
 mod tree;

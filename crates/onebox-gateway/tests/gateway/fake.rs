@@ -128,6 +128,9 @@ impl Service for Shop {
         Cow::Borrowed(request)
     }
 
+    fn specs(&self) -> Vec<onebox_service::Spec> {
+        Vec::new()
+    }
     fn refusal_to_json(&self, kind: &str, detail: &[u8]) -> Option<Vec<u8>> {
         (kind == "shop.v1.ShelfFull").then(|| detail.to_vec())
     }

@@ -228,6 +228,9 @@ impl Service for Cells {
     fn response_to_json(&self, _: MethodId, _: &[u8]) -> Result<Vec<u8>, String> {
         unreachable!("a replica writes no JSON")
     }
+    fn specs(&self) -> Vec<onebox_service::Spec> {
+        Vec::new()
+    }
     fn refusal_to_json(&self, _: &str, _: &[u8]) -> Option<Vec<u8>> {
         unreachable!("a replica writes no JSON")
     }

@@ -25,7 +25,8 @@ fn method_text(model: &Model, position: usize, method: &Method) -> String {
          type Request = {request};\n\
          type Response = {response};\n\
          const ID: onebox_private::MethodId = onebox_private::MethodId({position});\n\
-         const NAME: &'static str = {name:?};\n}}\n",
+         const NAME: &'static str = {name:?};\n}}\n\
+         impl onebox_private::Request for {request} {{ type Method = {name}; }}\n",
         request = names::rust_path(&model.package, method.descriptor.input().full_name()),
         response = names::rust_path(&model.package, method.descriptor.output().full_name()),
     )
@@ -50,6 +51,14 @@ fn service_text(model: &Model) -> String {
         true => format!("onebox_private::run_query::<{name}>(reader, request)"),
         false => format!("onebox_private::not_read_only({name:?})"),
     });
+    let specs: String = model
+        .methods
+        .iter()
+        .map(|method| {
+            let role = if method.read_only { "Query" } else { "Feature" };
+            format!("specs.extend(<{} as onebox_private::{role}>::specs());\n", method.descriptor.name())
+        })
+        .collect();
     let loggable = |kind: &str, message: fn(&Method) -> MessageDescriptor| {
         let arms = arms(model, |method, name| match reaches_secret(&message(method)) {
             true => format!("onebox_private::without_secrets::<<{name} as onebox_private::Method>::{kind}>(bytes)"),
@@ -92,6 +101,8 @@ fn service_text(model: &Model) -> String {
          {loggable_request}{loggable_response}\
          fn response_to_json(&self, method: onebox_private::MethodId, response: &[u8]) \
          -> ::core::result::Result<::std::vec::Vec<u8>, ::std::string::String> {{\nmatch method.0 {{\n{to_json}}}\n}}\n\
+         fn specs(&self) -> ::std::vec::Vec<onebox_private::Spec> {{\n\
+         let mut specs = ::std::vec::Vec::new();\n{specs}specs\n}}\n\
          fn refusal_to_json(&self, kind: &str, detail: &[u8]) -> ::core::option::Option<::std::vec::Vec<u8>> {{\n\
          match kind {{\n{refusals}_ => ::core::option::Option::None,\n}}\n}}\n}}\n",
         full = model.service.full_name(),

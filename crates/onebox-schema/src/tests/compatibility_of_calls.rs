@@ -75,9 +75,9 @@ fn requests_and_answers_of_methods_that_write_are_locked() {
     );
     changed(
         "rpc Buy(BuyRequest)",
-        "rpc Buy(LookRequest)",
+        "rpc Buy(Bill)",
         expect![
-            "shop.proto:8: field `shelf` = 2 of LookRequest is gone, but stored messages hold it; put it back, or write `reserved 2;` in its place"
+            "shop.proto:6: number 1 of Bill was `thing` of type uint64 and now is `price` of type sint64; stored messages would be misread: write it as it was, or make a new field with a new number and put `reserved 1;` in its place"
         ],
     );
     // What only reads is not stored.

@@ -52,6 +52,14 @@ fn syntax_and_unknown_types() {
 }
 
 #[test]
+fn a_request_of_two_methods() {
+    check(
+        "message R {} message A {} service S {\n rpc Ask(R) returns (A);\n rpc Tell(R) returns (A);\n}",
+        expect!["shop.proto:3: methods Ask and Tell share the request R; give each method a request of its own"],
+    );
+}
+
+#[test]
 fn file_and_package() {
     let refused = |text: &str| compile_files(&[("a.proto", text)], None).unwrap_err().to_string();
     expect!["a.proto:1: the schema has no package; add a line like `package inventory.v1;`"]
@@ -371,8 +379,8 @@ fn routes() {
 #[test]
 fn two_methods_on_one_route() {
     check(
-        "message R { uint64 id = 1; uint64 other = 2; }\nservice S {\n rpc One(R) returns (R) { option (google.api.http) = { post: \"/v1/{id}\" }; }\n \
-         rpc Two(R) returns (R) {\n option (google.api.http) = { post: \"/v1/{other}\" }; } }",
+        "message R { uint64 id = 1; } message T { uint64 other = 2; }\nservice S {\n rpc One(R) returns (R) { option (google.api.http) = { post: \"/v1/{id}\" }; }\n \
+         rpc Two(T) returns (R) {\n option (google.api.http) = { post: \"/v1/{other}\" }; } }",
         expect!["shop.proto:5: route of Two: `/v1/{other}` matches the same requests as a route of One; change one of the paths"],
     );
 }

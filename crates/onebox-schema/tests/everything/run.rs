@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use expect_test::expect;
-use onebox::{Apply, Feature, MethodId, Outcome, Query, Read, Reader, Refusal, Rows, Service, Tx, refuse};
+use onebox::{Apply, Feature, MethodId, Outcome, Query, Read, Reader, Refusal, Rows, Service, Spec, Tx, refuse};
 use onebox_service::execute::{Recorded, execute, query};
 use onebox_service::keyspace::EachRow;
 use onebox_service::{Budget, Bytes, Context, Failure, Fault, Keyspace, KeyspaceMut, TenantId, Time};
@@ -28,6 +28,10 @@ impl Feature for Register {
         let counts = ask.parts.iter().map(|part| (part.name.clone(), part.count.unsigned_abs())).collect();
         Ok(RegisterResponse { things, counts })
     }
+
+    fn specs() -> Vec<Spec> {
+        Vec::new()
+    }
 }
 
 impl Query for Find {
@@ -35,12 +39,20 @@ impl Query for Find {
         let names = reader.things().by_colour(ask.colour).map(|thing| thing.name).collect();
         Ok(FindResponse { names })
     }
+
+    fn specs() -> Vec<Spec> {
+        Vec::new()
+    }
 }
 
 impl Feature for Login {
     fn run(tx: &mut Tx<'_>, ask: LoginRequest) -> Outcome<LoginResponse> {
         tx.record(LoggedIn { user: ask.user });
         Ok(LoginResponse { answer: Some(login_response::Answer::WaitSeconds(3)), device: None })
+    }
+
+    fn specs() -> Vec<Spec> {
+        Vec::new()
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use onebox::{Apply, Feature, Outcome, Rows, Tx, refuse};
+use onebox::{Apply, Feature, Outcome, Rows, Spec, Tx, refuse};
 
 use crate::{
     AddLocations, AddLocationsRequest, AddLocationsResponse, EmptyField, Location, LocationAdded, LocationNode, NameRepeated, NameTaken,
@@ -22,6 +22,10 @@ impl Feature for AddLocations {
         }
         require_free_names(tx, &ask)?;
         Ok(AddLocationsResponse { locations: add(tx, ask.parent, ask.locations) })
+    }
+
+    fn specs() -> Vec<Spec> {
+        super::add_locations_specs::all()
     }
 }
 

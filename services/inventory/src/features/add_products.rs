@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use onebox::{Apply, Feature, Outcome, Rows, Tx, refuse};
+use onebox::{Apply, Feature, Outcome, Rows, Spec, Tx, refuse};
 
 use crate::{AddProducts, AddProductsRequest, AddProductsResponse, EmptyField, Product, ProductAdded, SkuRepeated, SkuTaken, Tables};
 
@@ -31,6 +31,10 @@ impl Feature for AddProducts {
             product
         };
         Ok(AddProductsResponse { products: ask.skus.into_iter().map(add).collect() })
+    }
+
+    fn specs() -> Vec<Spec> {
+        super::add_products_specs::all()
     }
 }
 

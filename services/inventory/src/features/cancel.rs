@@ -1,6 +1,6 @@
 //! Cancel: an open reservation gives back what it holds. Owns [`Cancelled`].
 
-use onebox::{Apply, Feature, Outcome, Rows, Tx};
+use onebox::{Apply, Feature, Outcome, Rows, Spec, Tx};
 
 use crate::{Cancel, CancelRequest, CancelResponse, Cancelled, CancelledItem, ReservedItem, reservation};
 
@@ -11,6 +11,10 @@ impl Feature for Cancel {
         let items = held.items.into_iter().map(release).collect();
         tx.record(Cancelled { reservation: ask.reservation, items });
         Ok(CancelResponse {})
+    }
+
+    fn specs() -> Vec<Spec> {
+        super::cancel_specs::all()
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use onebox::{Apply, Feature, Outcome, Rows, Tx, refuse};
+use onebox::{Apply, Feature, Outcome, Rows, Spec, Tx, refuse};
 
 use crate::{
     Fulfill, FulfillRequest, FulfillResponse, Fulfilled, FulfilledItem, NotEnoughAvailable, NotEnoughOnHand, Pick, QuantityBelowOne,
@@ -28,6 +28,10 @@ impl Feature for Fulfill {
         require_available(tx, &held, &ask.picks)?;
         tx.record(Fulfilled { reservation: ask.reservation, items });
         Ok(FulfillResponse {})
+    }
+
+    fn specs() -> Vec<Spec> {
+        super::fulfill_specs::all()
     }
 }
 

@@ -1,6 +1,6 @@
 //! GetStock: what is on hand and available in a subtree, product by product.
 
-use onebox::{Outcome, Query, Reader, refuse};
+use onebox::{Outcome, Query, Reader, Spec, refuse};
 
 use crate::{Balance, GetStock, GetStockRequest, GetStockResponse, StockItem, Tables, UnknownLocation, balance, tree};
 
@@ -12,5 +12,9 @@ impl Query for GetStock {
         // A balance is there exactly where stock is on hand, and its key sorts by product.
         let item = |row: Balance| StockItem { product: row.product, on_hand: row.on_hand_within, available: balance::available(&row) };
         Ok(GetStockResponse { items: reader.balances().by_location(ask.location).map(item).collect() })
+    }
+
+    fn specs() -> Vec<Spec> {
+        super::get_stock_specs::all()
     }
 }

@@ -1,6 +1,6 @@
 //! ListLocations: a subtree of the locations, children in ascending id.
 
-use onebox::{Outcome, Query, Reader, refuse};
+use onebox::{Outcome, Query, Reader, Spec, refuse};
 
 use crate::{
     ListLocations, ListLocationsRequest, ListLocationsResponse, ListingTooDeep, Location, LocationNode, Tables, UnknownLocation, tree,
@@ -20,6 +20,10 @@ impl Query for ListLocations {
             Some(location) => Ok(ListLocationsResponse { locations: vec![listing.node(location, LEVELS_MAX - 1)?] }),
             None => refuse(UnknownLocation { location: ask.location }),
         }
+    }
+
+    fn specs() -> Vec<Spec> {
+        super::list_locations_specs::all()
     }
 }
 

@@ -3,7 +3,7 @@
 //! Keeps true: the tree stays a tree, names stay unique among siblings, and the ancestors that are left behind still
 //! cover what is reserved in them.
 
-use onebox::{Apply, Feature, Outcome, Rows, Tx, refuse};
+use onebox::{Apply, Feature, Outcome, Rows, Spec, Tx, refuse};
 
 use crate::{
     Balance, Location, LocationMoved, MoveIntoItself, MoveLocation, MoveLocationRequest, MoveLocationResponse, NameTaken, RootCannotMove,
@@ -34,6 +34,10 @@ impl Feature for MoveLocation {
         }
         tx.record(LocationMoved { location, old_parent: moved.parent, new_parent });
         Ok(MoveLocationResponse {})
+    }
+
+    fn specs() -> Vec<Spec> {
+        super::move_location_specs::all()
     }
 }
 

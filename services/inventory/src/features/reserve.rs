@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use onebox::{Apply, Feature, Outcome, Rows, Tx, refuse};
+use onebox::{Apply, Feature, Outcome, Rows, Spec, Tx, refuse};
 
 use crate::{
     CodeTaken, EmptyField, OutOfRange, QuantityBelowOne, Reservation, Reserve, ReserveLine, ReserveRequest, ReserveResponse, Reserved,
@@ -26,6 +26,10 @@ impl Feature for Reserve {
         let reservation = tx.new_id();
         tx.record(Reserved { reservation, code: ask.code, items });
         Ok(ReserveResponse { reservation })
+    }
+
+    fn specs() -> Vec<Spec> {
+        super::reserve_specs::all()
     }
 }
 

@@ -3,7 +3,7 @@
 //! Keeps true: nothing is on hand below zero, what leaves was not reserved, and the product's total over all locations
 //! stays within 64 bits, and with it every total below.
 
-use onebox::{Apply, Feature, Outcome, Rows, Tx, refuse};
+use onebox::{Apply, Feature, Outcome, Rows, Spec, Tx, refuse};
 
 use crate::{
     NotEnoughOnHand, OutOfRange, RootHoldsNoStock, StockUpdated, UnknownLocation, UpdateStock, UpdateStockRequest, UpdateStockResponse,
@@ -35,6 +35,10 @@ impl Feature for UpdateStock {
         }
         tx.record(StockUpdated { location, product, change, on_hand });
         Ok(UpdateStockResponse { on_hand })
+    }
+
+    fn specs() -> Vec<Spec> {
+        super::update_stock_specs::all()
     }
 }
 
