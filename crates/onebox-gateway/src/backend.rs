@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use onebox_service::{MethodId, Refusal, Service};
 
+use crate::specs::SpecAnswers;
+
 /// A future that the node gives.
 pub type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
@@ -28,6 +30,11 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Whether this node can serve. Cheap: it is asked by every probe.
     fn health(&self) -> Health;
+
+    /// Who answers specs that others send; `None` where they are not taken.
+    fn specs(&self) -> Option<Arc<dyn SpecAnswers>> {
+        None
+    }
 
     /// The position token of the newest state that readers see. Answers that no call gave are stamped with it.
     fn position(&self) -> String;

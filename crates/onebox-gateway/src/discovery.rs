@@ -30,9 +30,13 @@ use crate::limits::HEALTH_WATCH_INTERVAL;
 /// If the schema's descriptors do not decode: a bug in the build.
 pub(crate) fn mount(router: Router, gateway: &Arc<Gateway>) -> Router {
     let described = || {
-        Builder::configure()
+        let builder = Builder::configure()
             .register_encoded_file_descriptor_set(gateway.schema.descriptors)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
+        match &gateway.specs {
+            Some(specs) => builder.register_encoded_file_descriptor_set(specs.descriptors()),
+            None => builder,
+        }
     };
     let v1 = described().build_v1().expect("the schema's descriptors decode");
     let v1alpha = described().build_v1alpha().expect("the schema's descriptors decode");

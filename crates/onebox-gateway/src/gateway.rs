@@ -21,6 +21,7 @@ use crate::limits::GatewaySettings;
 use crate::problem::Problem;
 use crate::room::{Room, Taken};
 use crate::routes::Routes;
+use crate::specs::Specs;
 use crate::{discovery, grpc, json, platform};
 
 /// How an id begins that this process gave to a request which never reached the node.
@@ -51,6 +52,7 @@ pub(crate) struct Gateway {
     pub(crate) schema: &'static Schema,
     pub(crate) settings: GatewaySettings,
     pub(crate) routes: Routes,
+    pub(crate) specs: Specs,
     /// The answer to `GET /`.
     pub(crate) index: Vec<u8>,
     pub(crate) bodies: Arc<Room>,
@@ -96,9 +98,11 @@ impl Gateway {
     fn new(backend: Arc<dyn Backend>, settings: GatewaySettings) -> Gateway {
         let service = backend.service().clone();
         let schema = service.schema();
+        let specs = backend.specs();
         Gateway {
-            routes: Routes::new(schema),
-            index: platform::index(schema),
+            routes: Routes::new(schema, specs.is_some()),
+            index: platform::index(schema, specs.is_some()),
+            specs,
             bodies: Room::new(settings.bodies_in_flight_bytes_max),
             answers: Room::new(settings.answers_in_flight_bytes_max),
             calls: Room::new(settings.calls_in_flight_max),

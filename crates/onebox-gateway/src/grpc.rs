@@ -19,12 +19,17 @@ use crate::delivery::Held;
 use crate::gateway::{Content, Gateway, Reply, stamp};
 use crate::headers::{self, RequestHeaders};
 use crate::problem::Problem;
+use crate::specs::{self, SpecAsk, SpecForm};
 
 /// Bytes before a message: compressed or not, and its length.
 const PREFIX_BYTES: usize = 5;
 
 /// Answers one gRPC request.
 pub(crate) async fn answer(gateway: &Gateway, parts: &Parts, body: Body, started: Instant) -> Reply {
+    if let Some((what, ask)) = specs::of_path(gateway, parts.uri.path()) {
+        let result = spec(gateway, &parts.headers, Incoming::new(parts, body), (what, ask), started).await;
+        return result.unwrap_or_else(|problem| gateway.local(what, Err(problem)));
+    }
     let Some(method) = method_of(gateway, parts.uri.path()) else {
         let sentence = format!("there is no such method; this is {}, and gRPC reflection lists its methods", gateway.schema.service);
         return gateway.local("unmatched", Err(Problem::new(Code::Unimplemented, sentence)));
@@ -70,6 +75,22 @@ async fn call(
     let place = gateway.enter()?;
     let answer = gateway.call(method, headers, until, request).await?;
     Ok(gateway.reply(info.name, answer, |bytes| Ok(Content { status: StatusCode::OK, bytes })).holding(place, info.read_only))
+}
+
+async fn spec(
+    gateway: &Gateway,
+    headers: &HeaderMap,
+    mut incoming: Incoming,
+    (what, ask): (&'static str, SpecAsk),
+    started: Instant,
+) -> Result<Reply, Box<Problem>> {
+    let headers = RequestHeaders::read(headers, &gateway.settings)?;
+    headers.refuse_at_least("a spec")?;
+    let until = started + headers.timeout;
+    let bounds = Bounds { bytes_max: gateway.settings.body_bytes_max + PREFIX_BYTES, in_flight: &gateway.bodies, until };
+    let (body, _taken) = incoming.read(&bounds).await?;
+    let request = message_of(&body)?.to_vec();
+    specs::answered(gateway, what, ask, SpecForm::Binary, request, until).await
 }
 
 fn method_of(gateway: &Gateway, path: &str) -> Option<MethodId> {

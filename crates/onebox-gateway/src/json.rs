@@ -16,6 +16,7 @@ use crate::limits::QUERY_PARAMETERS_MAX;
 use crate::platform;
 use crate::problem::Problem;
 use crate::routes::{Found, Missed, Target, percent_decode};
+use crate::specs;
 
 /// A request whose route is known.
 pub(crate) struct Asked<'r> {
@@ -45,10 +46,11 @@ pub(crate) async fn answer(gateway: &Gateway, parts: &Parts, body: Body, started
         Target::Ready => Ok(gateway.local(template, Ok(platform::ready(&gateway.backend.health())))),
         Target::CreateTenant => platform::create_tenant(gateway, asked).await,
         Target::RequestOutcome => platform::request_outcome(gateway, asked).await,
+        Target::Spec(ask) => specs::over_http(gateway, asked, ask).await,
     };
     let what = match target {
         Target::Method { id, .. } => gateway.schema.info(id).name,
-        Target::Index | Target::Live | Target::Ready | Target::CreateTenant | Target::RequestOutcome => template,
+        Target::Index | Target::Live | Target::Ready | Target::CreateTenant | Target::RequestOutcome | Target::Spec(_) => template,
     };
     result.unwrap_or_else(|problem| gateway.local(what, Err(problem)))
 }

@@ -13,7 +13,7 @@
 //! connection itself, without them.
 //!
 //! Reading order: `gateway` (one request, whatever its protocol), `routes` and `json`, `grpc`, `platform` and
-//! `discovery` (health, reflection), `problem` (errors in both protocols), `delivery` (answers
+//! `discovery` (health, reflection), `specs`, `problem` (errors in both protocols), `delivery` (answers
 //! that wait for their client), `serve` (connections).
 
 mod backend;
@@ -31,9 +31,11 @@ mod problem;
 mod room;
 mod routes;
 mod serve;
+mod specs;
 
 pub use backend::{Answer, Backend, Call, Health, Pending, RequestOutcome};
 pub use gateway::router;
 pub use headers::tenant_name;
 pub use limits::GatewaySettings;
 pub use serve::serve;
+pub use specs::{SpecAnswers, SpecAsk, SpecForm};

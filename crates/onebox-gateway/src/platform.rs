@@ -11,7 +11,8 @@ use crate::headers::{RequestHeaders, tenant_name};
 use crate::json::{self, Asked};
 use crate::limits::REQUEST_ID_CHARS_MAX;
 use crate::problem::{Problem, json_string};
-use crate::routes::{PLATFORM, verb_name};
+use crate::routes::{self, verb_name};
+use crate::specs;
 
 /// `GET /health/live`: the process answers.
 pub(crate) fn live() -> Content {
@@ -28,14 +29,14 @@ pub(crate) fn ready(health: &Health) -> Content {
 }
 
 /// The answer to `GET /`: what is here, for a person with curl.
-pub(crate) fn index(schema: &Schema) -> Vec<u8> {
+pub(crate) fn index(schema: &Schema, specs: bool) -> Vec<u8> {
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
     struct Index {
         service: &'static str,
         methods: Vec<Method>,
         platform: Vec<String>,
-        grpc: [&'static str; 3],
+        grpc: Vec<&'static str>,
     }
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
@@ -54,8 +55,11 @@ pub(crate) fn index(schema: &Schema) -> Vec<u8> {
     let index = Index {
         service: schema.service,
         methods: methods.collect(),
-        platform: PLATFORM.iter().map(|(verb, path, _)| format!("{} {path}", verb_name(*verb))).collect(),
-        grpc: ["grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"],
+        platform: routes::platform(specs).map(|(verb, path, _)| format!("{} {path}", verb_name(verb))).collect(),
+        grpc: ["grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"]
+            .into_iter()
+            .chain(specs.then_some(specs::SERVICE))
+            .collect(),
     };
     let mut bytes = serde_json::to_vec_pretty(&index).expect("strings are always JSON");
     bytes.push(b'\n');

@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use onebox_service::{MethodId, Schema, Verb};
 
 use crate::limits::COMPARED_PATH_BYTES_MAX;
+use crate::specs::SpecAsk;
 
 /// What a route leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,16 +26,27 @@ pub(crate) enum Target {
     CreateTenant,
     /// `GET /onebox/v1/requests/{id}`
     RequestOutcome,
+    /// `GET /onebox/v1/specs` and `POST /onebox/v1/specs:run`
+    Spec(SpecAsk),
 }
 
 /// The platform's own routes.
-pub(crate) const PLATFORM: [(Verb, &str, Target); 5] = [
+const PLATFORM: [(Verb, &str, Target); 5] = [
     (Verb::Get, "/", Target::Index),
     (Verb::Get, "/health/live", Target::Live),
     (Verb::Get, "/health/ready", Target::Ready),
     (Verb::Post, "/onebox/v1/tenants", Target::CreateTenant),
     (Verb::Get, "/onebox/v1/requests/{id}", Target::RequestOutcome),
 ];
+
+/// The routes of a node that takes specs.
+const SPECS: [(Verb, &str, Target); 2] =
+    [(Verb::Get, "/onebox/v1/specs", Target::Spec(SpecAsk::About)), (Verb::Post, "/onebox/v1/specs:run", Target::Spec(SpecAsk::Run))];
+
+/// The platform's routes of a node that takes specs, or does not.
+pub(crate) fn platform(specs: bool) -> impl Iterator<Item = (Verb, &'static str, Target)> {
+    PLATFORM.into_iter().chain(SPECS.into_iter().filter(move |_| specs))
+}
 
 /// A route that a request matched.
 #[derive(Debug, PartialEq, Eq)]
@@ -86,8 +98,8 @@ impl Routes {
     ///
     /// # Panics
     /// If a template is malformed or two routes are the same: a bug in the schema, for the build to refuse.
-    pub(crate) fn new(schema: &'static Schema) -> Routes {
-        let mut routes: Vec<Known> = PLATFORM.iter().map(|&(verb, path, target)| known(verb, path, target)).collect();
+    pub(crate) fn new(schema: &'static Schema, specs: bool) -> Routes {
+        let mut routes: Vec<Known> = platform(specs).map(|(verb, path, target)| known(verb, path, target)).collect();
         for (position, method) in schema.methods.iter().enumerate() {
             let id = MethodId(u16::try_from(position).expect("a schema has at most 65,535 methods"));
             routes.extend(method.routes.iter().map(|route| known(route.verb, route.path, Target::Method { id, body: route.body })));

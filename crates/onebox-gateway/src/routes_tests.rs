@@ -35,7 +35,7 @@ static SCHEMA: Schema = Schema {
 fn check(request: &str, expected: &Expect) {
     let (verb, path) = request.split_once(' ').expect("METHOD path");
     let verb = http::Method::from_bytes(verb.as_bytes()).expect("a method");
-    let told = match Routes::new(&SCHEMA).find(&verb, path) {
+    let told = match Routes::new(&SCHEMA, true).find(&verb, path) {
         Ok(found) => format!("{} {:?}", found.template, found.variables),
         Err(Missed::UnknownPath { closest }) => format!("unknown, closest {closest}"),
         Err(Missed::WrongVerb { allow }) => format!("wrong verb, allow {allow}"),

@@ -17,5 +17,7 @@ mod queries;
 mod settings;
 mod tokens;
 
+pub use onebox_gateway::{SpecAnswers, SpecAsk, SpecForm};
+
 pub use node::{Exit, StartError, serve};
 pub use settings::{LogFormat, SETTINGS, SettingDoc, Settings, SettingsError};

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use onebox_client::{Caller, Client, Effect, Now, Outcome};
-use onebox_gateway::{Answer, Backend, Call, Health, Pending, RequestOutcome};
+use onebox_gateway::{Answer, Backend, Call, Health, Pending, RequestOutcome, SpecAnswers};
 use onebox_replica::{Clock, Input, Read, Token};
 use onebox_service::attempt::{Attempt, Command, Fate, Reply, RequestId};
 use onebox_service::{Code, Refusal, Service, Time};
@@ -297,9 +297,13 @@ impl Link {
 }
 
 /// The gateway's side of a link.
-pub(crate) struct Door(pub(crate) Arc<Link>);
+pub(crate) struct Door(pub(crate) Arc<Link>, pub(crate) Option<Arc<dyn SpecAnswers>>);
 
 impl Backend for Door {
+    fn specs(&self) -> Option<Arc<dyn SpecAnswers>> {
+        self.1.clone()
+    }
+
     fn service(&self) -> &Arc<dyn Service> {
         &self.0.service
     }

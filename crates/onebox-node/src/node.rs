@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
+use onebox_gateway::SpecAnswers;
 use onebox_replica::replica::Opened;
 use onebox_replica::{Input, Replica, Setup, Stop};
 use onebox_service::{Fault, Service};
@@ -68,11 +69,16 @@ impl From<String> for StartError {
     }
 }
 
-/// Serves until `stop` completes or the node cannot go on.
+/// Serves until `stop` completes or the node cannot go on. `specs`: who answers specs that others send, if they are taken.
 ///
 /// # Errors
 /// Why it could not start.
-pub fn serve(service: Arc<dyn Service>, settings: &Settings, stop: impl Future<Output = ()> + Send + 'static) -> Result<Exit, StartError> {
+pub fn serve(
+    service: Arc<dyn Service>,
+    settings: &Settings,
+    specs: Option<Arc<dyn SpecAnswers>>,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> Result<Exit, StartError> {
     settings.check()?;
     let folder = Folder::open(&settings.data)?;
     let mut claim = claim::claim(&settings.data, &settings.listen.to_string())?;
@@ -124,7 +130,7 @@ pub fn serve(service: Arc<dyn Service>, settings: &Settings, stop: impl Future<O
     partition::start(Parts { disk, opened, inputs, link: Arc::clone(&link), readers, clocks, events: events_out });
 
     let drain_max = Duration::from_millis(settings.gateway.drain_ms_max);
-    let router = onebox_gateway::router(Arc::new(Door(Arc::clone(&link))), settings.gateway.clone());
+    let router = onebox_gateway::router(Arc::new(Door(Arc::clone(&link), specs)), settings.gateway.clone());
     tracing::info!(%address, data = %settings.data.display(), "serving {}", service.schema().name);
     let exit = runtime.block_on(run(listener, (router, settings.gateway.clone()), stop, &link, input, &mut events, drain_max));
     runtime.shutdown_timeout(Duration::from_secs(1));

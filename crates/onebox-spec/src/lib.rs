@@ -9,6 +9,7 @@
 //! [`wire`] (a spec as a request to whatever implements the service).
 
 pub mod catalogue;
+pub mod coverage;
 pub mod difference;
 pub mod hardening;
 pub mod page;

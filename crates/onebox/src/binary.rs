@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::{Arg, ArgMatches, Command, value_parser};
-use onebox_node::{Exit, SETTINGS, Settings, StartError};
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use onebox_node::{Exit, SETTINGS, Settings, SpecAnswers, StartError};
 use onebox_service::Service;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::verbs::desk::SpecDesk;
 use crate::{logging, verbs};
 
 /// Runs the binary of a service: reads the command line and does what the verb says.
@@ -41,6 +42,12 @@ fn command(name: &'static str) -> Command {
                 .help("The data directory [default: ./data]"),
         )
         .arg(Arg::new("listen").long("listen").value_name("ADDR").help("Address of the one port [default: 127.0.0.1:8080]"))
+        .arg(
+            Arg::new("specs")
+                .long("specs")
+                .action(ArgAction::SetTrue)
+                .help("Also runs specs that others send (onebox.spec.v1), on a state of their own that is forgotten"),
+        )
         .arg(
             Arg::new("settings")
                 .long("settings")
@@ -98,7 +105,11 @@ fn serve(service: Arc<dyn Service>, arguments: &ArgMatches) -> ExitCode {
     if let Err(words) = logging::start(&settings) {
         return failed(words);
     }
-    match onebox_node::serve(service, &settings, stop_signal()) {
+    let specs = match arguments.get_flag("specs").then(|| SpecDesk::new(&service)).transpose() {
+        Ok(specs) => specs.map(|desk| Arc::new(desk) as Arc<dyn SpecAnswers>),
+        Err(fault) => return failed(fault.to_string()),
+    };
+    match onebox_node::serve(service, &settings, specs, stop_signal()) {
         Ok(Exit::Stopped) => {
             tracing::info!("stopped; everything is flushed");
             ExitCode::SUCCESS

@@ -8,12 +8,14 @@ pub use onebox_service::{
     Apply, BadRequest, Code, Event, EventId, Fact, Feature, Key, Method, MethodId, Outcome, Query, Read, Reader, Refusal, RefusalMessage,
     Request, Row, Rows, Scan, Schema, Service, Spec, Table, TenantId, Time, Tx, refuse, spec,
 };
+pub use testing::{check_pages, check_specs, not_shown_by_specs};
 
 mod binary;
 mod json;
 mod logging;
 #[doc(hidden)]
 pub mod private;
+mod testing;
 mod verbs;
 
 /// A list of facts from events of different types: `facts![LocationAdded { .. }, StockUpdated { .. }]`.

@@ -4,10 +4,11 @@
 
 pub(crate) mod against;
 pub(crate) mod bench;
+pub(crate) mod desk;
 pub(crate) mod examine;
 pub(crate) mod explore;
 pub(crate) mod report;
 pub(crate) mod schema;
 pub(crate) mod spec;
 mod sqlite;
-mod terminal;
+pub(crate) mod terminal;

@@ -91,8 +91,16 @@ impl BaseReader {
         self.base.file.len()
     }
 
+    /// Whether it was written with no rows, as the base of a new service and of a spec is: nothing needs to be looked for.
+    fn is_empty(&self) -> bool {
+        self.meta.rows == 0
+    }
+
     /// The row at `key`.
     pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Bytes>, Fault> {
+        if self.is_empty() {
+            return Ok(None);
+        }
         let found = self.base.guarded("read", &|| format!("the row at {}", describe(key)), || {
             let Some(row) = self.rows.get(key)? else { return Ok(None) };
             Ok(Some(value_of(key, row.value()).map(Bytes::from)))
@@ -103,10 +111,14 @@ impl BaseReader {
     /// A scan of `from <= key < to`, or to the end.
     pub(crate) fn scan(&self, from: &[u8], to: Option<&[u8]>) -> Result<BaseScan, Fault> {
         let (last, end) = (from.to_vec(), to.map(<[u8]>::to_vec));
-        let rows = self.base.guarded("scan", &|| between(&last, end.as_deref()), || match to {
+        let range = || match to {
             Some(to) => Ok(self.rows.range::<&[u8]>(from..to)?),
             None => Ok(self.rows.range::<&[u8]>(from..)?),
-        })?;
+        };
+        let rows = match self.is_empty() {
+            true => None,
+            false => Some(self.base.guarded("scan", &|| between(&last, end.as_deref()), range)?),
+        };
         Ok(BaseScan { rows, base: self.base.clone(), last, end, delivered: false })
     }
 
@@ -210,7 +222,7 @@ fn between(from: &[u8], to: Option<&[u8]>) -> String {
 /// A scan in progress. It keeps its read transaction alive.
 pub(crate) struct BaseScan {
     // Dropped before the database that it reads.
-    rows: Range<'static, &'static [u8], &'static [u8]>,
+    rows: Option<Range<'static, &'static [u8], &'static [u8]>>,
     base: Arc<Base>,
     /// The last key delivered, or where the scan starts.
     last: Vec<u8>,
@@ -222,6 +234,7 @@ impl BaseScan {
     /// The next row, checked: its bytes, and its place in the order.
     pub(crate) fn next(&mut self) -> Result<Option<BaseRow>, Fault> {
         let BaseScan { rows, base, last, end, delivered } = self;
+        let Some(rows) = rows else { return Ok(None) };
         let next = base.guarded("scan", &|| between(last, end.as_deref()), || {
             let Some((key, stored)) = rows.next().transpose()? else { return Ok(None) };
             let checked = value_of(key.value(), stored.value()).map(<[u8]>::len);

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command, value_parser};
 use onebox_service::{Service, Spec};
-use onebox_spec::{Catalogue, Rigour, page, text};
+use onebox_spec::{Catalogue, Rigour, coverage, page, text};
 
 use crate::verbs::examine::{cores, examine};
 use crate::verbs::terminal::{Colours, print};
@@ -68,6 +68,11 @@ pub(crate) fn run(service: &Arc<dyn Service>, arguments: &ArgMatches) -> Result<
         true => report::for_tools(&catalogue, &specs, &verdicts),
         false => report::for_people(&catalogue, &specs, &verdicts, Colours::of_stdout()),
     };
+    if arguments.get_many::<String>("filter").is_none() && !arguments.get_flag("json") {
+        for what in coverage::not_shown(&catalogue, &specs) {
+            print(&format!("no spec shows {what}\n"))?;
+        }
+    }
     print(&told)?;
     Ok(if verdicts.iter().all(Result::is_ok) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
