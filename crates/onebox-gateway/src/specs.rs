@@ -78,9 +78,10 @@ pub(crate) async fn answered(
 ) -> Result<Reply, Box<Problem>> {
     let specs = gateway.specs.clone().expect("specs are asked only where they are taken");
     let place = gateway.enter()?;
-    let ran = tokio::task::spawn_blocking(move || specs.answer(ask, form, &body));
-    let told = match tokio::time::timeout_at(until, ran).await {
-        Ok(Ok(told)) => told.map_err(Problem::bad_request)?,
+    // A spec that is still running after its deadline keeps its place, so that late ones cannot pile up.
+    let ran = tokio::task::spawn_blocking(move || (specs.answer(ask, form, &body), place));
+    let (told, place) = match tokio::time::timeout_at(until, ran).await {
+        Ok(Ok((told, place))) => (told.map_err(Problem::bad_request)?, place),
         Ok(Err(_panicked)) => return Err(Problem::new(Code::Internal, "running the spec failed, which is a bug of the platform")),
         Err(_late) => return Err(Problem::new(Code::DeadlineExceeded, "the spec did not end before the deadline")),
     };

@@ -209,6 +209,7 @@ impl Execution {
         }
         self.requests.finish_entry(&mut self.state, head.time, head.retention).map_err(Stop::Fault)?;
         let chain = self.state.seal_entry().chain.0;
+        self.open.start = None;
         if head.chain_after != chain {
             let what = format!("it left the state {:032x} there, {chain:032x} here", head.chain_after);
             return Err(Stop::Diverged { at: index, what });

@@ -2,7 +2,9 @@
 
 use onebox_service::service::RefusalInfo;
 use onebox_service::{EventId, MethodId, Schema};
-use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor};
+use prost::Message;
+use prost::encoding::{WireType, encode_key, encode_varint};
+use prost_reflect::{DescriptorPool, DynamicMessage, FieldDescriptor, MessageDescriptor, ReflectMessage, Value};
 
 /// What a message is in its service.
 #[derive(Debug, Clone, Copy)]
@@ -116,4 +118,42 @@ impl Catalogue {
 pub fn decode(descriptor: MessageDescriptor, bytes: &[u8]) -> Result<DynamicMessage, String> {
     let name = descriptor.full_name().to_owned();
     DynamicMessage::decode(descriptor, bytes).map_err(|error| format!("the bytes are not a {name}: {error}"))
+}
+
+/// The encoding of a message, the same for equal messages: maps in the order of their keys, as generated code writes them.
+#[must_use]
+pub fn encode(message: &DynamicMessage) -> Vec<u8> {
+    let mut fields: Vec<(FieldDescriptor, &Value)> = message.fields().collect();
+    fields.sort_by_key(|(field, _)| field.number());
+    let mut out = Vec::new();
+    for (field, value) in fields {
+        match value {
+            Value::Message(inner) => put(&field, inner, &mut out),
+            Value::List(items) if items.iter().all(|item| matches!(item, Value::Message(_))) => {
+                items.iter().filter_map(Value::as_message).for_each(|inner| put(&field, inner, &mut out));
+            }
+            Value::Map(entries) => {
+                let mut entries: Vec<_> = entries.iter().collect();
+                entries.sort_by(|(left, _), (right, _)| left.cmp(right));
+                for (key, value) in entries {
+                    let mut alone = DynamicMessage::new(message.descriptor());
+                    alone.set_field(&field, Value::Map([(key.clone(), value.clone())].into()));
+                    out.extend(alone.encode_to_vec());
+                }
+            }
+            other => {
+                let mut alone = DynamicMessage::new(message.descriptor());
+                alone.set_field(&field, other.clone());
+                out.extend(alone.encode_to_vec());
+            }
+        }
+    }
+    out
+}
+
+fn put(field: &FieldDescriptor, inner: &DynamicMessage, out: &mut Vec<u8>) {
+    let bytes = encode(inner);
+    encode_key(field.number(), WireType::LengthDelimited, out);
+    encode_varint(bytes.len() as u64, out);
+    out.extend(bytes);
 }

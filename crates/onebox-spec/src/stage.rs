@@ -9,7 +9,7 @@ use std::fmt;
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
-use onebox_replica::{Ended, Execution, Limits};
+use onebox_replica::{Ended, Execution, Limits, Stop};
 use onebox_service::attempt::{Attempt, Command, Reply, RequestId, Sequence, SessionId};
 use onebox_service::execute::{self, Context};
 use onebox_service::keyspace::{self, PLATFORM_TABLE};
@@ -78,8 +78,6 @@ pub struct Stage {
     tenants: u64,
     /// Whether rows were written that no record tells of.
     counter_set: bool,
-    /// Entries sealed or replayed in this run.
-    entries: usize,
 }
 
 impl Stage {
@@ -111,7 +109,7 @@ impl Stage {
         let (state, _) = State::open(shared, options)?;
         let blank = (state.digest().0, state.rows());
         let execution = Execution::new(Arc::clone(&service), limits, state);
-        Ok(Stage { service, disk, execution, limits, session, blank, tenants: 0, counter_set: false, entries: 0 })
+        Ok(Stage { service, disk, execution, limits, session, blank, tenants: 0, counter_set: false })
     }
 
     /// Runs a spec and forgets it; gives how its request ended.
@@ -308,7 +306,6 @@ impl Stage {
         }
         let time = self.execution.time();
         let entry = self.execution.seal()?;
-        self.entries += 1;
         self.execution.begin(time, SEED);
         Ok(Some(entry))
     }
@@ -319,8 +316,7 @@ impl Stage {
     /// Why it cannot be applied, or that it leads to another state here.
     pub fn replay(&mut self, entry: &[u8]) -> Result<(), Mistake> {
         let index = LogIndex(self.execution.state().applied().index.0 + 1);
-        self.entries += 1;
-        let time = self.execution.apply(index, entry).map_err(|stop| Mistake(stop.to_string()))?;
+        let time = self.execution.apply(index, entry).map_err(not_replayed)?;
         self.execution.begin(time, SEED);
         Ok(())
     }
@@ -353,7 +349,7 @@ impl Stage {
 
     /// Commits what was sealed; gives what readers see then. It can no longer be taken back.
     pub fn commit(&mut self, spec: &Spec) -> View {
-        for _ in 0..std::mem::take(&mut self.entries) {
+        for _ in 0..self.execution.state().entries_in_flight() {
             let index = LogIndex(self.execution.state().applied().index.0 + 1);
             self.execution.state_mut().commit_entry(index, Term(1), spec.at);
         }
@@ -385,7 +381,7 @@ impl Stage {
     /// If something is left: undo is wrong.
     pub fn clear(&mut self) {
         self.execution.abandon();
-        for _ in 0..std::mem::take(&mut self.entries) {
+        for _ in 0..self.execution.state().entries_in_flight() {
             self.execution.undo_entry();
         }
         (self.tenants, self.counter_set) = (0, false);
@@ -423,6 +419,15 @@ pub fn rows_of(space: &dyn Keyspace, tenant: TenantId) -> Result<TenantRows, Fau
         ControlFlow::Continue(())
     })?;
     Ok(rows)
+}
+
+fn not_replayed(stop: Stop) -> Mistake {
+    match stop {
+        Stop::Diverged { .. } => {
+            Mistake("the state is another one: an `apply` writes other rows from the log than when its event was recorded".to_owned())
+        }
+        Stop::Fault(_) | Stop::Poison { .. } => Mistake(stop.to_string()),
+    }
 }
 
 fn positions(first: usize, count: usize) -> String {

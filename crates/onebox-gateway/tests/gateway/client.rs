@@ -30,7 +30,10 @@ pub(crate) async fn gateway() -> Gateway {
 }
 
 pub(crate) async fn gateway_with(settings: GatewaySettings) -> Gateway {
-    let node = Node::new();
+    gateway_over(Node::new(None), settings).await
+}
+
+pub(crate) async fn gateway_over(node: Arc<Node>, settings: GatewaySettings) -> Gateway {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a loopback port");
     let address = listener.local_addr().expect("a bound port");
     let (stop, stopped) = oneshot::channel();

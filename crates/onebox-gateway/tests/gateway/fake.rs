@@ -7,7 +7,7 @@ use std::fmt::Write;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use onebox_gateway::{Answer, Backend, Call, Health, Pending, RequestOutcome};
+use onebox_gateway::{Answer, Backend, Call, Health, Pending, RequestOutcome, SpecAnswers};
 use onebox_service::{
     BadRequest, Code, EventId, MethodId, MethodInfo, Outcome, Reader, Refusal, RefusalInfo, Route, Rows, Schema, Service, Tx, Verb,
 };
@@ -138,6 +138,7 @@ impl Service for Shop {
 
 /// A node that answers as it was told to, in that order, and `{}` when it was told nothing.
 pub(crate) struct Node {
+    specs: Option<Arc<dyn SpecAnswers>>,
     service: Arc<dyn Service>,
     answers: Mutex<VecDeque<Answer>>,
     outcome: Mutex<Result<RequestOutcome, Refusal>>,
@@ -150,9 +151,10 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    pub(crate) fn new() -> Arc<Node> {
+    pub(crate) fn new(specs: Option<Arc<dyn SpecAnswers>>) -> Arc<Node> {
         let (arrived, arrivals) = mpsc::unbounded_channel();
         Arc::new(Node {
+            specs,
             service: Arc::new(Shop::new()),
             answers: Mutex::default(),
             outcome: Mutex::new(Ok(RequestOutcome::Pending)),
@@ -217,6 +219,10 @@ impl Node {
 }
 
 impl Backend for Node {
+    fn specs(&self) -> Option<Arc<dyn SpecAnswers>> {
+        self.specs.clone()
+    }
+
     fn service(&self) -> &Arc<dyn Service> {
         &self.service
     }

@@ -9,4 +9,5 @@ mod errors;
 mod grpc;
 mod platform;
 mod slow;
+mod specs;
 mod stop;

@@ -5,10 +5,9 @@ use std::fmt;
 use miette::Diagnostic;
 use onebox_service::spec::{Given, SPEC_TIME, Spec, Then};
 use onebox_service::{Code, EventId, Fact, MethodId, Refusal};
-use prost::Message;
 use prost_reflect::{DynamicMessage, MessageDescriptor};
 
-use crate::catalogue::{Catalogue, Role};
+use crate::catalogue::{Catalogue, Role, encode};
 
 /// What is wrong with a text, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -268,7 +267,7 @@ impl<'t> Reader<'t> {
         let parsed = parsed.map_err(|error| self.bad_field(open + 1, body, &message, &error))?;
         self.at = close + 1;
         self.next_line();
-        Ok((begins, message, parsed.encode_to_vec()))
+        Ok((begins, message, encode(&parsed)))
     }
 
     fn bad_field(&self, from: usize, body: &str, message: &MessageDescriptor, error: &prost_reflect::text_format::ParseError) -> TextError {

@@ -5,7 +5,7 @@
 
 #![allow(clippy::disallowed_types, reason = "the map is for points only; order comes from the ordered set beside it")]
 
-use std::collections::{BTreeSet, HashMap, hash_map};
+use std::collections::{BTreeSet, HashMap};
 use std::ops::Bound;
 
 use foldhash::fast::FixedState;
@@ -60,19 +60,16 @@ impl Generation {
 
     /// Takes one write back: `before` is what [`Generation::write`] gave.
     pub(crate) fn restore(&mut self, key: &Bytes, before: Option<Slot>) {
-        let hash_map::Entry::Occupied(mut entry) = self.rows.entry(key.clone()) else {
-            panic!("a write that is taken back is in its generation");
-        };
-        self.bytes -= len_of(&entry.get().slot);
         match before {
             Some(slot) => {
-                self.bytes += len_of(&slot);
-                entry.get_mut().slot = slot;
+                let row = self.rows.get_mut(key).expect("a write that is taken back is in its generation");
+                self.bytes = self.bytes + len_of(&slot) - len_of(&row.slot);
+                row.slot = slot;
             }
             None => {
-                entry.remove();
+                let row = self.rows.remove(key).expect("a write that is taken back is in its generation");
                 self.keys.remove(key);
-                self.bytes -= key.len() + ROW_OVERHEAD_BYTES;
+                self.bytes -= len_of(&row.slot) + key.len() + ROW_OVERHEAD_BYTES;
             }
         }
     }
