@@ -119,6 +119,12 @@ impl EntryWriter {
         self.records.is_empty()
     }
 
+    /// Forgets the records, keeping the memory.
+    pub fn clear(&mut self) {
+        self.records.clear();
+        self.methods.clear();
+    }
+
     /// Appends one executed request.
     pub fn push(&mut self, new: &NewRecord<'_>, events: &Recorded) {
         let method = self.methods.iter().position(|name| *name == new.method).unwrap_or_else(|| {

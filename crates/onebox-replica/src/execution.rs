@@ -143,13 +143,13 @@ impl Execution {
         events: impl Iterator<Item = (EventId, &'e [u8])> + Clone,
     ) -> Result<(), Failure> {
         execute::apply(&*self.service, events.clone(), &mut self.state, tenant, self.open.time)?;
-        let mut recorded = Recorded::default();
-        for (event, bytes) in events {
-            recorded.push_encoded(event, bytes);
-        }
+        let mut recorded = std::mem::take(&mut self.open.recorded);
+        recorded.clear();
+        events.for_each(|(event, bytes)| recorded.push_encoded(event, bytes));
         let attempt = Attempt { id, acknowledged_below: Sequence(0), command: Command::TouchSession };
         let record = NewRecord { tenant, ..platform_record(RecordKind::Call, &attempt, "", &[], &[]) };
         self.remember(&record, Some(&recorded));
+        self.open.recorded = recorded;
         Ok(())
     }
 
@@ -184,7 +184,7 @@ impl Execution {
 
     /// Forgets the open entry without touching the state.
     pub(crate) fn forget_open(&mut self) {
-        self.open.writer = EntryWriter::default();
+        self.open.writer.clear();
     }
 
     /// Applies an entry that was executed elsewhere, and seals it. Its time is that of its head.
@@ -233,8 +233,7 @@ impl Execution {
             return Ok(refuse(Code::NotFound, unknown_tenant(tenant_name)));
         };
         let name = self.service.schema().info(method).name;
-        let service = Arc::clone(&self.service);
-        let logged = service.loggable_request(method, body);
+        let logged = self.service.loggable_request(method, body);
         let fingerprint = key.map_or(0, |_| fingerprint(name, &logged));
         if let Some(key) = key {
             match self.requests.known_key(&self.state, tenant, key, fingerprint, now)? {
@@ -259,10 +258,10 @@ impl Execution {
         }
         let context = Context { tenant, now, seed: seed_of(self.open.seed, attempt.id), budget: self.limits.budget };
         let mut recorded = std::mem::take(&mut self.open.recorded);
-        let result = execute::execute(&*service, method, body, &mut self.state, &context, &mut recorded);
+        let result = execute::execute(&*self.service, method, body, &mut self.state, &context, &mut recorded);
         let ended = match result {
             Ok(response) => {
-                let stored = service.loggable_response(method, &response);
+                let stored = self.service.loggable_response(method, &response);
                 let record = NewRecord {
                     kind: RecordKind::Call,
                     tenant,

@@ -34,7 +34,7 @@ pub trait Row: Message + Default {
     /// Appends the fields of the primary key.
     fn pack_key(&self, out: &mut Vec<u8>);
     /// Calls `each` with every index entry of this row: index number (from 1), whether it is unique, packed fields.
-    fn pack_indexes(&self, each: &mut dyn FnMut(u32, bool, &[u8]));
+    fn pack_indexes(&self, each: &mut dyn FnMut(u32, bool, Vec<u8>));
 }
 
 /// Read access to one table. Generated accessors wrap it with names.
@@ -165,8 +165,7 @@ struct Entry {
 
 fn entries<R: Row>(row: &R, primary: &[u8]) -> Vec<Entry> {
     let mut entries = Vec::new();
-    row.pack_indexes(&mut |index, unique, fields| {
-        let mut fields = fields.to_vec();
+    row.pack_indexes(&mut |index, unique, mut fields| {
         if !unique {
             fields.extend_from_slice(primary);
         }

@@ -21,9 +21,9 @@ pub fn pack<K: onebox_service::Key>(key: &K, out: &mut Vec<u8>) {
     onebox_service::keyspace::pack_onto(key, out);
 }
 
-/// A key's value or tuple, packed.
+/// A key's value or tuple, packed, with room for what may be appended to an index entry.
 pub fn packed<K: onebox_service::Key>(key: &K) -> Vec<u8> {
-    let mut out = Vec::with_capacity(32);
+    let mut out = Vec::with_capacity(64);
     pack(key, &mut out);
     out
 }

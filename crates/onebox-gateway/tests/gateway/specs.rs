@@ -39,22 +39,32 @@ const RUN: &str = "/onebox.spec.v1.SpecService/Run";
 async fn over_http() {
     let gateway = taking().await;
     let answered = |asked: &str, body: &str| format!("POST {asked}\ncontent-type: application/json\n\n{body}");
-    gateway.check("GET /onebox/v1/specs", expect![[r#"
+    gateway
+        .check(
+            "GET /onebox/v1/specs",
+            expect![[r#"
         200 OK
         content-type: application/json
         onebox-position: p-now
         onebox-request-id: local-1
 
         About Json {}
-    "#]]).await;
-    gateway.check(&answered("/onebox/v1/specs:run", "{}"), expect![[r#"
+    "#]],
+        )
+        .await;
+    gateway
+        .check(
+            &answered("/onebox/v1/specs:run", "{}"),
+            expect![[r#"
         200 OK
         content-type: application/json
         onebox-position: p-now
         onebox-request-id: local-2
 
         Run Json {}
-    "#]]).await;
+    "#]],
+        )
+        .await;
     gateway.check(&answered("/onebox/v1/specs:run", "\"bad\""), expect![[r#"
         400 Bad Request
         content-type: application/problem+json
@@ -63,22 +73,32 @@ async fn over_http() {
 
         {"status":400,"title":"Bad Request","detail":"line 1, column 2: field given[0]: it makes no sense","code":"INVALID_ARGUMENT","field":"given[0]","line":1,"column":2}
     "#]]).await;
-    gateway.check(&answered("/onebox/v1/specs:run?x=1", "{}"), expect![[r#"
+    gateway
+        .check(
+            &answered("/onebox/v1/specs:run?x=1", "{}"),
+            expect![[r#"
         400 Bad Request
         content-type: application/problem+json
         onebox-position: p-now
         onebox-request-id: local-4
 
         {"status":400,"title":"Bad Request","detail":"query parameter x: /onebox/v1/specs:run takes none","code":"INVALID_ARGUMENT"}
-    "#]]).await;
-    gateway.check(&answered("/onebox/v1/specs:run", "\"panic\""), expect![[r#"
+    "#]],
+        )
+        .await;
+    gateway
+        .check(
+            &answered("/onebox/v1/specs:run", "\"panic\""),
+            expect![[r#"
         500 Internal Server Error
         content-type: application/problem+json
         onebox-position: p-now
         onebox-request-id: local-5
 
         {"status":500,"title":"Internal Server Error","detail":"running the spec failed, which is a bug of the platform","code":"INTERNAL"}
-    "#]]).await;
+    "#]],
+        )
+        .await;
     assert!(gateway.ask("GET /").await.contains("POST /onebox/v1/specs:run"));
     assert!(gateway.node.calls().is_empty(), "nothing of it reaches the node");
 }
@@ -87,21 +107,37 @@ async fn over_http() {
 async fn over_grpc() {
     let gateway = taking().await;
     let grpc = gateway.grpc().await;
-    grpc.check(RUN, &[], b"a spec", expect![[r#"
+    grpc.check(
+        RUN,
+        &[],
+        b"a spec",
+        expect![[r#"
         header content-type: application/grpc
         header onebox-position: p-now
         header onebox-request-id: local-1
         trailer grpc-status: 0
         message Run Binary a spec
-    "#]]).await;
-    grpc.check("/onebox.spec.v1.SpecService/About", &[], b"", expect![[r#"
+    "#]],
+    )
+    .await;
+    grpc.check(
+        "/onebox.spec.v1.SpecService/About",
+        &[],
+        b"",
+        expect![[r#"
         header content-type: application/grpc
         header onebox-position: p-now
         header onebox-request-id: local-2
         trailer grpc-status: 0
         message About Binary 
-    "#]]).await;
-    grpc.check(RUN, &[], b"bad", expect![[r#"
+    "#]],
+    )
+    .await;
+    grpc.check(
+        RUN,
+        &[],
+        b"bad",
+        expect![[r#"
         header content-type: application/grpc
         header grpc-message: line%201,%20column%202:%20field%20given[0]:%20it%20makes%20no%20sense
         header grpc-status-details-bin: code 3, "line 1, column 2: field given[0]: it makes no sense"
@@ -109,15 +145,23 @@ async fn over_grpc() {
         header grpc-status: 3
         header onebox-position: p-now
         header onebox-request-id: local-3
-    "#]]).await;
-    grpc.check("/onebox.spec.v1.SpecService/Walk", &[], b"", expect![[r#"
+    "#]],
+    )
+    .await;
+    grpc.check(
+        "/onebox.spec.v1.SpecService/Walk",
+        &[],
+        b"",
+        expect![[r#"
         header content-type: application/grpc
         header grpc-message: there%20is%20no%20such%20method;%20this%20is%20shop.v1.Shop,%20and%20gRPC%20reflection%20lists%20its%20methods
         header grpc-status-details-bin: code 12, "there is no such method; this is shop.v1.Shop, and gRPC reflection lists its methods"
         header grpc-status: 12
         header onebox-position: p-now
         header onebox-request-id: local-4
-    "#]]).await;
+    "#]],
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -126,12 +170,21 @@ async fn nowhere_else() {
     assert!(gateway.ask("POST /onebox/v1/specs:run").await.starts_with("404"));
     assert!(gateway.ask("GET /onebox/v1/specs").await.starts_with("404"));
     assert!(!gateway.ask("GET /").await.contains("specs"));
-    gateway.grpc().await.check(RUN, &[], b"a spec", expect![[r#"
+    gateway
+        .grpc()
+        .await
+        .check(
+            RUN,
+            &[],
+            b"a spec",
+            expect![[r#"
         header content-type: application/grpc
         header grpc-message: there%20is%20no%20such%20method;%20this%20is%20shop.v1.Shop,%20and%20gRPC%20reflection%20lists%20its%20methods
         header grpc-status-details-bin: code 12, "there is no such method; this is shop.v1.Shop, and gRPC reflection lists its methods"
         header grpc-status: 12
         header onebox-position: p-now
         header onebox-request-id: local-4
-    "#]]).await;
+    "#]],
+        )
+        .await;
 }

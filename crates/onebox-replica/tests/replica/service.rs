@@ -66,7 +66,7 @@ impl Row for Cell {
     fn pack_key(&self, out: &mut Vec<u8>) {
         onebox_service::keyspace::pack_onto(&self.key, out);
     }
-    fn pack_indexes(&self, _: &mut dyn FnMut(u32, bool, &[u8])) {}
+    fn pack_indexes(&self, _: &mut dyn FnMut(u32, bool, Vec<u8>)) {}
 }
 
 /// A cell was written.

@@ -34,7 +34,7 @@ fn row_text(table: &Table) -> String {
     let mut indexes = String::new();
     for (position, index) in table.indexes.iter().enumerate() {
         let packed = own_values(&index.fields);
-        let _ = writeln!(indexes, "each({}, {}, &onebox_private::packed(&{packed}));", position + 1, index.unique);
+        let _ = writeln!(indexes, "each({}, {}, onebox_private::packed(&{packed}));", position + 1, index.unique);
     }
     format!(
         "impl onebox_private::Row for {row} {{\n\
@@ -42,7 +42,7 @@ fn row_text(table: &Table) -> String {
          const NAME: &'static str = {name:?};\n\
          const INDEXED: bool = {indexed};\n\
          fn pack_key(&self, out: &mut ::std::vec::Vec<u8>) {{ onebox_private::pack(&{key}, out); }}\n\
-         fn pack_indexes(&self, each: &mut dyn ::core::ops::FnMut(u32, bool, &[u8])) {{\n{indexes}}}\n}}\n",
+         fn pack_indexes(&self, each: &mut dyn ::core::ops::FnMut(u32, bool, ::std::vec::Vec<u8>)) {{\n{indexes}}}\n}}\n",
         row = table.row.name(),
         id = table.id,
         name = table.name,

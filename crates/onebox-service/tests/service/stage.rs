@@ -91,16 +91,17 @@ impl Row for Item {
     fn pack_key(&self, out: &mut Vec<u8>) {
         pack_onto(&self.id, out);
     }
-    fn pack_indexes(&self, each: &mut dyn FnMut(u32, bool, &[u8])) {
-        let mut fields = Vec::new();
+    fn pack_indexes(&self, each: &mut dyn FnMut(u32, bool, Vec<u8>)) {
+        let packed = |pack: &dyn Fn(&mut Vec<u8>)| {
+            let mut fields = Vec::new();
+            pack(&mut fields);
+            fields
+        };
         // As for a field that is optional: without a code there is no entry.
         if !self.code.is_empty() {
-            pack_onto(&self.code, &mut fields);
-            each(BY_CODE, true, &fields);
+            each(BY_CODE, true, packed(&|out| pack_onto(&self.code, out)));
         }
-        fields.clear();
-        pack_onto(&(&self.group, self.rank), &mut fields);
-        each(BY_GROUP, false, &fields);
+        each(BY_GROUP, false, packed(&|out| pack_onto(&(&self.group, self.rank), out)));
     }
 }
 
@@ -252,6 +253,9 @@ where
     }
     fn response_to_json(&self, _: MethodId, _: &[u8]) -> Result<Vec<u8>, String> {
         unreachable!("these tests use no JSON")
+    }
+    fn specs(&self) -> Vec<onebox_service::Spec> {
+        Vec::new()
     }
     fn refusal_to_json(&self, _: &str, _: &[u8]) -> Option<Vec<u8>> {
         unreachable!("these tests use no JSON")

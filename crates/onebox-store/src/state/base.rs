@@ -92,7 +92,7 @@ impl BaseReader {
     }
 
     /// Whether it was written with no rows, as the base of a new service and of a spec is: nothing needs to be looked for.
-    fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.meta.rows == 0
     }
 

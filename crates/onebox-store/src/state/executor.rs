@@ -159,11 +159,19 @@ impl State {
     }
 
     fn visible(&self, key: &[u8]) -> Result<Slot, Fault> {
-        if let Some(slot) = self.active.get(key) {
-            return Ok(slot.clone());
+        match self.active.get(key) {
+            Some(slot) => Ok(slot.clone()),
+            None => self.below_active(key),
         }
+    }
+
+    /// What was visible at a key before the active generation.
+    fn below_active(&self, key: &[u8]) -> Result<Slot, Fault> {
         if let Some(slot) = self.older.as_ref().and_then(|older| older.rows.get(key)) {
             return Ok(slot.clone());
+        }
+        if self.base.is_empty() {
+            return Ok(None);
         }
         if let Some(slot) = self.memo.borrow().get(key) {
             return Ok(slot);
@@ -174,25 +182,23 @@ impl State {
         Ok(slot)
     }
 
-    fn write(&mut self, key: &[u8], before: &Slot, after: Slot) {
+    /// Notes a write that the active generation has taken: `replaced` is what it held there, `before` what was visible.
+    fn note(&mut self, key: Bytes, replaced: Option<Slot>, before: &Slot, after: Slot) {
         let sums_before = self.sums;
         if let Some(value) = before {
-            self.sums.remove(row_hash(key, value, &mut self.scratch));
+            self.sums.remove(row_hash(&key, value, &mut self.scratch));
         }
         let hash = match &after {
             Some(value) => {
-                let hash = row_hash(key, value, &mut self.scratch);
+                let hash = row_hash(&key, value, &mut self.scratch);
                 self.sums.add(hash);
                 hash
             }
-            None => removal_hash(key, &mut self.scratch),
+            None => removal_hash(&key, &mut self.scratch),
         };
         self.open.note(hash);
-        if self.replaying {
-            self.active.write(key, after);
-        } else {
-            let (key, before) = self.active.write(key, after.clone());
-            self.open.writes.push(Write { key, before, after, sums_before });
+        if !self.replaying {
+            self.open.writes.push(Write { key, before: replaced, after, sums_before });
         }
     }
 }
@@ -206,6 +212,16 @@ impl Keyspace for State {
         if from >= to {
             return Ok(());
         }
+        if self.older.is_none() && self.base.is_empty() {
+            // One layer needs no merge: a new service, or a spec.
+            let rows = self.active.range(from, to).filter_map(|(key, value)| Some((key, value?)));
+            for (key, value) in rows {
+                if each(key, value).is_break() {
+                    break;
+                }
+            }
+            return Ok(());
+        }
         let mut layers = vec![Layer::new(self.active.range(from, to))];
         layers.extend(self.older.as_ref().map(|older| Layer::new(older.rows.range(from, to))));
         merge::scan(layers, &self.base, from, to, each)
@@ -214,15 +230,23 @@ impl Keyspace for State {
 
 impl KeyspaceMut for State {
     fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), Fault> {
-        let before = self.visible(key)?;
-        self.write(key, &before, Some(Bytes::from(value)));
+        // Written first: most keys are in the active generation, which then need not be asked twice.
+        let after = Some(Bytes::from(value));
+        let (key, replaced) = self.active.write(key, after.clone());
+        let before = match &replaced {
+            Some(slot) => Ok(slot.clone()),
+            None => self.below_active(&key),
+        };
+        let before = before.inspect_err(|_| self.active.restore(&key, None))?;
+        self.note(key, replaced, &before, after);
         Ok(())
     }
 
     fn delete(&mut self, key: &[u8]) -> Result<(), Fault> {
         let before = self.visible(key)?;
         if before.is_some() {
-            self.write(key, &before, None);
+            let (key, replaced) = self.active.write(key, None);
+            self.note(key, replaced, &before, None);
         }
         Ok(())
     }

@@ -3,12 +3,13 @@
 //! Points are found by hash, ranges by an ordered set of the same keys. The map is never iterated: whatever leaves
 //! in an order leaves in the order of the keys.
 
-#![allow(clippy::disallowed_types, reason = "the map is for points only; order comes from the ordered set beside it")]
-
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
+use std::hash::BuildHasher;
 use std::ops::Bound;
 
 use foldhash::fast::FixedState;
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 use onebox_service::Bytes;
 
 /// A written row: its value, or `None` where it was removed.
@@ -26,7 +27,8 @@ struct Row {
 /// The rows written in one generation.
 #[derive(Debug)]
 pub(crate) struct Generation {
-    rows: HashMap<Bytes, Row, FixedState>,
+    rows: HashTable<Row>,
+    hasher: FixedState,
     keys: BTreeSet<Bytes>,
     bytes: usize,
 }
@@ -34,40 +36,46 @@ pub(crate) struct Generation {
 impl Generation {
     /// An empty one. The seed keeps callers from choosing keys that collide.
     pub(crate) fn new(hash_seed: u64) -> Generation {
-        let rows = HashMap::with_hasher(FixedState::with_seed(hash_seed));
-        Generation { rows, keys: BTreeSet::new(), bytes: 0 }
+        Generation { rows: HashTable::new(), hasher: FixedState::with_seed(hash_seed), keys: BTreeSet::new(), bytes: 0 }
     }
 
     /// What was written at `key`, if anything was.
     pub(crate) fn get(&self, key: &[u8]) -> Option<&Slot> {
-        self.rows.get(key).map(|row| &row.slot)
+        self.rows.find(self.hasher.hash_one(key), |row| row.key[..] == *key).map(|row| &row.slot)
     }
 
     /// Writes a slot; gives the shared key and what this generation held there before.
     pub(crate) fn write(&mut self, key: &[u8], slot: Slot) -> (Bytes, Option<Slot>) {
-        let added = len_of(&slot);
-        if let Some(row) = self.rows.get_mut(key) {
-            let before = std::mem::replace(&mut row.slot, slot);
-            self.bytes = self.bytes + added - len_of(&before);
-            return (row.key.clone(), Some(before));
+        let (added, hasher) = (len_of(&slot), &self.hasher);
+        match self.rows.entry(hasher.hash_one(key), |row| row.key[..] == *key, |row| hasher.hash_one(&row.key[..])) {
+            Entry::Occupied(mut entry) => {
+                let row = entry.get_mut();
+                let before = std::mem::replace(&mut row.slot, slot);
+                self.bytes = self.bytes + added - len_of(&before);
+                (row.key.clone(), Some(before))
+            }
+            Entry::Vacant(entry) => {
+                let key = Bytes::from(key);
+                self.bytes += added + key.len() + ROW_OVERHEAD_BYTES;
+                self.keys.insert(key.clone());
+                entry.insert(Row { key: key.clone(), slot });
+                (key, None)
+            }
         }
-        let key = Bytes::from(key);
-        self.bytes += added + key.len() + ROW_OVERHEAD_BYTES;
-        self.keys.insert(key.clone());
-        self.rows.insert(key.clone(), Row { key: key.clone(), slot });
-        (key, None)
     }
 
     /// Takes one write back: `before` is what [`Generation::write`] gave.
     pub(crate) fn restore(&mut self, key: &Bytes, before: Option<Slot>) {
+        let found = self.rows.find_entry(self.hasher.hash_one(&key[..]), |row| row.key == *key);
+        let Ok(mut entry) = found else { panic!("a write that is taken back is in its generation") };
         match before {
             Some(slot) => {
-                let row = self.rows.get_mut(key).expect("a write that is taken back is in its generation");
+                let row = entry.get_mut();
                 self.bytes = self.bytes + len_of(&slot) - len_of(&row.slot);
                 row.slot = slot;
             }
             None => {
-                let row = self.rows.remove(key).expect("a write that is taken back is in its generation");
+                let (row, _) = entry.remove();
                 self.keys.remove(key);
                 self.bytes -= len_of(&row.slot) + key.len() + ROW_OVERHEAD_BYTES;
             }
@@ -101,7 +109,7 @@ impl Generation {
     }
 
     fn slot(&self, key: &Bytes) -> &Slot {
-        &self.rows.get(key).expect("map and ordered set hold the same keys").slot
+        self.get(key).expect("map and ordered set hold the same keys")
     }
 }
 

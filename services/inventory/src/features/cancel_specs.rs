@@ -50,7 +50,7 @@ fn releases() -> Vec<Spec> {
             .when(cancel(6))
             .returns(CancelResponse {})
             .records([cancelled(6, &[(4, 1, 2), (5, 1, 1)])]),
-        spec("a reservation can be cancelled while its neighbour is closed")
+        spec("a reservation can be cancelled after another one was closed")
             .given(warehouse())
             .given([reserved(6, "R", 1, &[(4, 3)]), reserved(7, "S", 1, &[(4, 4)]), fulfilled(6, &[(4, 2, 3, 4)])])
             .when(cancel(7))

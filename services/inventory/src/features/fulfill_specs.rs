@@ -284,6 +284,6 @@ fn other_places_left_short() -> Vec<Spec> {
             .given(warehouse())
             .given([reserved(6, "R", 2, &[(4, 1)]), reserved(7, "S", 2, &[(4, 6)])])
             .when(fulfill(6, &[(4, 2, 1), (4, 2, 1)]))
-            .refused(short(2, 4, 1, 2)),
+            .refused(short(1, 4, 1, 2)),
     ]
 }

@@ -33,7 +33,7 @@ fn totals() -> Vec<Spec> {
             .when(get(2))
             .returns(items(&[(4, 7, 7), (5, 3, 3)])),
         spec("the root has the stock of all locations").given(warehouse()).when(get(0)).returns(items(&[(4, 11, 11), (5, 3, 3)])),
-        spec("stock is seen as soon as the request that reserves it is answered")
+        spec("a reservation is felt in the stock as soon as its request is answered")
             .given(warehouse())
             .given_requests([reserve("R", 1, &[("GPU", 2)])])
             .when(get(1))

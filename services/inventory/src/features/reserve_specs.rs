@@ -74,7 +74,7 @@ fn lines() -> Vec<Spec> {
             .records([reserved(6, "R", 1, &[(5, 3), (4, 7)])]),
         spec("tags are for scripts and are not stored")
             .given(warehouse())
-            .when(ReserveRequest { tags: [("colour".into(), "red".into())].into(), ..reserve("R", 1, &[("GPU", 1)]) })
+            .when(ReserveRequest { tags: [("colour".to_owned(), "red".to_owned())].into(), ..reserve("R", 1, &[("GPU", 1)]) })
             .returns(given_id(6))
             .records([reserved(6, "R", 1, &[(4, 1)])]),
     ]
@@ -342,7 +342,7 @@ fn range() -> Vec<Spec> {
             .given(warehouse())
             .when(reserve("R", 1, &[("GPU", i64::MAX), ("GPU", 1)]))
             .refused(OutOfRange { total: "the quantity of product 4, all lines added together,".into() }),
-        spec("the greatest integer there is is merely more than is available")
+        spec("lines that add up to the greatest integer are merely more than is available")
             .given(warehouse())
             .when(reserve("R", 1, &[("GPU", i64::MAX - 1), ("GPU", 1)]))
             .refused(short(1, 4, 7, i64::MAX.unsigned_abs())),

@@ -103,7 +103,7 @@ fn senseless_and_unknown() -> Vec<Spec> {
             .given(warehouse())
             .when(update(2, 1, 1))
             .refused(UnknownProduct { product: 1 }),
-        spec("an unknown product is refused before it is missing")
+        spec("that a product is unknown is said before that nothing of it is there")
             .given(warehouse())
             .when(update(2, 9, -1))
             .refused(UnknownProduct { product: 9 }),
@@ -172,7 +172,7 @@ fn reserved_stock() -> Vec<Spec> {
             .given([stock(3, 4, 5, 9), reserved(6, "A", 1, &[(4, 5)]), reserved(7, "B", 0, &[(4, 5)])])
             .when(update(2, 4, -3))
             .refused(short(1, 2, 3)),
-        spec("what was moved next to a reservation does not cover it elsewhere")
+        spec("stock that moved away covers no reservation in the hall any more")
             .given(warehouse())
             .given([location(6, "Box", 2), stock(6, 4, 2, 2), moved(6, 2, 3), reserved(7, "R", 1, &[(4, 7)])])
             .when(update(2, 4, -1))

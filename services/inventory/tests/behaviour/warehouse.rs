@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use inventory::{Cancelled, Fulfilled, Inventory, LocationAdded, LocationMoved, ProductAdded, Reserved, StockUpdated};
+use inventory::Inventory;
 use onebox::private::prost::Message;
 use onebox_service::execute::{self, Recorded};
-use onebox_service::{Budget, Context, Event, EventId, Failure, Method, Refusal, TenantId, Time};
+use onebox_service::{Budget, Context, EventId, Failure, Method, Refusal, TenantId, Time};
 
 use crate::keyspace::MemoryRows;
 
@@ -34,16 +34,6 @@ pub(crate) struct Fact {
     bytes: Vec<u8>,
 }
 
-pub(crate) fn fact<E: Event>(event: E) -> Fact {
-    Fact { event: E::ID, bytes: event.encode_to_vec() }
-}
-
-/// A list of facts from events of different types.
-macro_rules! facts {
-    ($($event:expr),* $(,)?) => { vec![$($crate::warehouse::fact($event)),*] };
-}
-pub(crate) use facts;
-
 #[derive(Default)]
 pub(crate) struct Warehouse {
     rows: MemoryRows,
@@ -51,19 +41,6 @@ pub(crate) struct Warehouse {
 }
 
 impl Warehouse {
-    /// A warehouse in which this has happened.
-    pub(crate) fn given(facts: Vec<Fact>) -> Warehouse {
-        let mut warehouse = Warehouse::default();
-        warehouse.happened(facts);
-        warehouse
-    }
-
-    /// This happens, whoever asked for it.
-    pub(crate) fn happened(&mut self, facts: Vec<Fact>) {
-        replay(&facts, &mut self.rows);
-        self.log.extend(facts);
-    }
-
     /// Carries out one request; a refusal leaves nothing behind. What was recorded replays to the same rows.
     pub(crate) fn execute<M: Shown>(&mut self, request: &M::Request) -> Result<(M::Response, Vec<Fact>), Refusal> {
         let (method, mut recorded, before) = (M::ID, Recorded::default(), self.rows.clone());
@@ -98,26 +75,6 @@ impl Warehouse {
         }
     }
 
-    #[track_caller]
-    pub(crate) fn accepts<M: Shown>(&mut self, request: M::Request, response: M::Response, facts: Vec<Fact>) {
-        assert_eq!(self.execute::<M>(&request).map(debug), Ok(debug((response, facts))));
-    }
-
-    #[track_caller]
-    pub(crate) fn refuses<M: Shown>(&mut self, request: M::Request, refusal: impl Into<Refusal>) {
-        assert_eq!(self.execute::<M>(&request).map(debug), Err(refusal.into()));
-    }
-
-    #[track_caller]
-    pub(crate) fn answers<M: Shown>(&self, request: M::Request, response: M::Response) {
-        assert_eq!(self.query::<M>(&request).map(debug), Ok(debug(response)));
-    }
-
-    #[track_caller]
-    pub(crate) fn refuses_query<M: Shown>(&self, request: M::Request, refusal: impl Into<Refusal>) {
-        assert_eq!(self.query::<M>(&request).map(debug), Err(refusal.into()));
-    }
-
     /// Everything that was ever recorded, applied to an empty keyspace, gives the rows that are there.
     #[track_caller]
     pub(crate) fn replays(&self) {
@@ -130,24 +87,4 @@ impl Warehouse {
 fn replay(facts: &[Fact], rows: &mut MemoryRows) {
     let events = facts.iter().map(|fact| (fact.event, &fact.bytes[..]));
     execute::apply(&Inventory, events, rows, TenantId::DEFAULT, CONTEXT.now).unwrap();
-}
-
-fn debug(value: impl fmt::Debug) -> String {
-    format!("{value:#?}")
-}
-
-impl fmt::Debug for Fact {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fn decoded<E: Event + fmt::Debug>(fact: &Fact) -> Option<String> {
-            (fact.event == E::ID).then(|| format!("{:#?}", E::decode(&fact.bytes[..]).unwrap()))
-        }
-        let text = decoded::<LocationAdded>(self)
-            .or_else(|| decoded::<LocationMoved>(self))
-            .or_else(|| decoded::<ProductAdded>(self))
-            .or_else(|| decoded::<StockUpdated>(self))
-            .or_else(|| decoded::<Reserved>(self))
-            .or_else(|| decoded::<Fulfilled>(self))
-            .or_else(|| decoded::<Cancelled>(self));
-        f.write_str(&text.expect("an event of the schema"))
-    }
 }

@@ -7,7 +7,7 @@ use onebox::Service;
 use serde_json::Value;
 
 /// The spec that docs/specs.md shows.
-pub(crate) const SHOWN: &str = "stock put in is added to what is on hand";
+pub(crate) const SHOWN: &str = "stock that is put in is added to what is on hand";
 
 pub(crate) fn inventory(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_inventory")).args(arguments).stdin(Stdio::null()).output().expect("the binary can be started")
