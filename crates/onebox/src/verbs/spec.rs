@@ -22,7 +22,12 @@ pub(crate) fn command() -> Command {
     let value = |name: &'static str, shown: &'static str, help: &'static str| Arg::new(name).long(name).value_name(shown).help(help);
     Command::new("spec")
         .about("Runs the specs: every one as it is written, and then in every way that must make no difference")
-        .arg(Arg::new("filter").value_name("FILTER").num_args(0..).help("Only specs whose name or method contains one of these words"))
+        .arg(
+            Arg::new("filter")
+                .value_name("FILTER")
+                .num_args(0..)
+                .help("Only the specs of these methods, or whose name or method contains one of these words"),
+        )
         .arg(flag("json", "Tells the outcome as JSON, for tools"))
         .arg(flag("text", "Prints the specs in their text form instead of running them"))
         .arg(flag("markdown", "Prints the specs as pages of documentation, or writes them to --out"))
@@ -84,27 +89,31 @@ fn chosen(service: &Arc<dyn Service>, catalogue: &Catalogue, arguments: &ArgMatc
         Some(file) => text::parse(catalogue, &read(file)?).map_err(|error| format!("{file}: {error}"))?,
     };
     require_distinct(&all)?;
-    let words: Vec<String> = arguments.get_many::<String>("filter").unwrap_or_default().map(|word| word.to_lowercase()).collect();
-    let chosen = |spec: &Spec| {
-        let named = |word: &String| matches(catalogue, spec, word);
-        words.is_empty() || words.iter().any(named)
-    };
+    let words: Vec<&String> = arguments.get_many::<String>("filter").unwrap_or_default().collect();
+    let chosen = |spec: &Spec| words.is_empty() || words.iter().any(|word| matches(catalogue, spec, word));
     let count = all.len();
     let specs: Vec<Spec> = all.into_iter().filter(chosen).collect();
     if specs.is_empty() {
         return Err(if count == 0 {
             "there are no specs".to_owned()
         } else {
-            format!("none of the {count} specs has {} in its name or method", words.join(" or "))
+            format!(
+                "none of the {count} specs has {} in its name or method",
+                words.iter().map(|word| word.as_str()).collect::<Vec<_>>().join(" or ")
+            )
         });
     }
     Ok(specs)
 }
 
-/// Whether a spec's name or method contains a word, which is in lower case.
+/// Whether a spec is meant by a word: a method's whole name means its specs, any other word all whose name or method has it.
 pub(crate) fn matches(catalogue: &Catalogue, spec: &Spec, word: &str) -> bool {
     let method = catalogue.schema.info(spec.method).name;
-    spec.name.to_lowercase().contains(word) || method.to_lowercase().contains(&word.replace(['_', '-'], ""))
+    if catalogue.schema.method(word).is_some() {
+        return method == word;
+    }
+    let word = word.to_lowercase();
+    spec.name.to_lowercase().contains(&word) || method.to_lowercase().contains(&word.replace(['_', '-'], ""))
 }
 
 /// Refuses two specs of one name: whoever speaks of one must know which.

@@ -46,7 +46,7 @@ impl Remote {
     fn own(name: &str, arguments: &[&str]) -> Remote {
         let data = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("against-{name}-{}", std::process::id()));
         let mut command = Command::new(env!("CARGO_BIN_EXE_inventory"));
-        command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(&data).args(arguments).env("ONEBOX_SEGMENT_BYTES", "1048576");
+        command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(&data).args(arguments).env("ONEBOX_SEGMENT_BYTES", "67108864");
         Remote::start(command, Some(data), true, |line| {
             let line: Value = serde_json::from_str(line).ok()?;
             line["message"].as_str()?.starts_with("serving").then(|| line["address"].as_str().unwrap_or("").to_owned())
