@@ -134,7 +134,7 @@ pub fn encode(message: &DynamicMessage) -> Vec<u8> {
             }
             Value::Map(entries) => {
                 let mut entries: Vec<_> = entries.iter().collect();
-                entries.sort_by(|(left, _), (right, _)| left.cmp(right));
+                entries.sort_by_key(|(key, _)| *key);
                 for (key, value) in entries {
                     let mut alone = DynamicMessage::new(message.descriptor());
                     alone.set_field(&field, Value::Map([(key.clone(), value.clone())].into()));

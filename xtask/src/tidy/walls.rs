@@ -8,11 +8,11 @@ use super::rust::{Named, RustFile};
 use super::tree::Tree;
 
 /// Crates whose outcomes are functions of their inputs: no clock, thread, socket, file or async runtime.
-const PURE: [&str; 4] = ["onebox-service", "onebox-store", "onebox-replica", "onebox-client"];
+const PURE: [&str; 5] = ["onebox-service", "onebox-store", "onebox-replica", "onebox-client", "onebox-spec"];
 
 /// What each crate of the platform may depend on, tests aside. Everything not named here is forbidden.
-const DIRECTIONS: [(&str, &[&str]); 9] = [
-    ("onebox", &["onebox-node", "onebox-service", "onebox-simulator"]),
+const DIRECTIONS: [(&str, &[&str]); 10] = [
+    ("onebox", &["onebox-node", "onebox-service", "onebox-simulator", "onebox-spec"]),
     ("onebox-client", &["onebox-service"]),
     ("onebox-gateway", &["onebox-client", "onebox-service"]),
     ("onebox-node", &["onebox-client", "onebox-gateway", "onebox-replica", "onebox-service", "onebox-store"]),
@@ -20,6 +20,7 @@ const DIRECTIONS: [(&str, &[&str]); 9] = [
     ("onebox-schema", &[]),
     ("onebox-service", &[]),
     ("onebox-simulator", &["onebox-client", "onebox-replica", "onebox-service", "onebox-store"]),
+    ("onebox-spec", &["onebox-replica", "onebox-service", "onebox-store"]),
     ("onebox-store", &["onebox-service"]),
 ];
 

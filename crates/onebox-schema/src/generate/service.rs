@@ -51,14 +51,7 @@ fn service_text(model: &Model) -> String {
         true => format!("onebox_private::run_query::<{name}>(reader, request)"),
         false => format!("onebox_private::not_read_only({name:?})"),
     });
-    let specs: String = model
-        .methods
-        .iter()
-        .map(|method| {
-            let role = if method.read_only { "Query" } else { "Feature" };
-            format!("specs.extend(<{} as onebox_private::{role}>::specs());\n", method.descriptor.name())
-        })
-        .collect();
+    let specs = specs_text(model);
     let loggable = |kind: &str, message: fn(&Method) -> MessageDescriptor| {
         let arms = arms(model, |method, name| match reaches_secret(&message(method)) {
             true => format!("onebox_private::without_secrets::<<{name} as onebox_private::Method>::{kind}>(bytes)"),
@@ -113,6 +106,15 @@ fn service_text(model: &Model) -> String {
         from_binary = arms(model, |_, name| format!("onebox_private::request_from_binary::<{name}>(body)")),
         to_json = arms(model, |_, name| format!("onebox_private::response_to_json::<{name}>(response)")),
     )
+}
+
+/// The specs of each method, one after the other.
+fn specs_text(model: &Model) -> String {
+    let of = |method: &Method| {
+        let role = if method.read_only { "Query" } else { "Feature" };
+        format!("specs.extend(<{} as onebox_private::{role}>::specs());\n", method.descriptor.name())
+    };
+    model.methods.iter().map(of).collect()
 }
 
 fn schema_text(model: &Model) -> String {

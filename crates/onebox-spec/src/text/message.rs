@@ -74,7 +74,7 @@ fn spread(field: &FieldDescriptor, value: &Value) -> Vec<Field> {
         (Value::List(items), Kind::Message(_)) => items.iter().cloned().map(one).collect(),
         (Value::Map(entries), Kind::Message(entry)) => {
             let mut entries: Vec<_> = entries.iter().collect();
-            entries.sort_by(|(left, _), (right, _)| left.cmp(right));
+            entries.sort_by_key(|(key, _)| *key);
             let pair = |(key, value): (&MapKey, &Value)| {
                 let mut pair = DynamicMessage::new(entry.clone());
                 pair.set_field_by_name("key", Value::from(key.clone()));
@@ -108,7 +108,7 @@ pub(crate) fn value(value: &Value, kind: &Kind) -> String {
         Value::List(items) => format!("[{}]", items.iter().map(|item| self::value(item, kind)).collect::<Vec<_>>().join(", ")),
         Value::Map(entries) => {
             let mut entries: Vec<_> = entries.iter().collect();
-            entries.sort_by(|(left, _), (right, _)| left.cmp(right));
+            entries.sort_by_key(|(key, _)| *key);
             let inner = entry_kind(kind);
             let pair = |(key, value): (&MapKey, &Value)| format!("{}: {}", map_key(key), self::value(value, &inner));
             format!("{{{}}}", entries.into_iter().map(pair).collect::<Vec<_>>().join(", "))
