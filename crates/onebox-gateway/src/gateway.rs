@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use crate::backend::{Answer, Backend, Call};
 use crate::delivery::{Held, Undelivered};
 use crate::headers::{self, RequestHeaders, header_value};
-use crate::limits::GatewaySettings;
+use crate::limits::{GatewaySettings, SPECS_RUNNING_MAX};
 use crate::problem::Problem;
 use crate::room::{Room, Taken};
 use crate::routes::Routes;
@@ -53,6 +53,7 @@ pub(crate) struct Gateway {
     pub(crate) settings: GatewaySettings,
     pub(crate) routes: Routes,
     pub(crate) specs: Specs,
+    pub(crate) specs_running: Arc<Room>,
     /// The answer to `GET /`.
     pub(crate) index: Vec<u8>,
     pub(crate) bodies: Arc<Room>,
@@ -103,6 +104,7 @@ impl Gateway {
             routes: Routes::new(schema, specs.is_some()),
             index: platform::index(schema, specs.is_some()),
             specs,
+            specs_running: Room::new(SPECS_RUNNING_MAX),
             bodies: Room::new(settings.bodies_in_flight_bytes_max),
             answers: Room::new(settings.answers_in_flight_bytes_max),
             calls: Room::new(settings.calls_in_flight_max),

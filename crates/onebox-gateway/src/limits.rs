@@ -37,6 +37,8 @@ pub(crate) const GRPC_DETAILS_BYTES_MAX: usize = 4 * 1024;
 pub(crate) const GRPC_MESSAGE_BYTES_MAX: usize = 1024;
 /// When to try again after 'not now', where the node does not say: long enough for a queue to drain.
 pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// Specs of others that run or wait for the one thread that runs them, each with its body; a tool sends one at a time.
+pub(crate) const SPECS_RUNNING_MAX: usize = 8;
 /// How often a watched health is looked at.
 pub(crate) const HEALTH_WATCH_INTERVAL: Duration = Duration::from_secs(1);
 /// How long to pause when the system has no handle for a new connection.

@@ -77,8 +77,8 @@ pub(crate) async fn answered(
     until: Instant,
 ) -> Result<Reply, Box<Problem>> {
     let specs = gateway.specs.clone().expect("specs are asked only where they are taken");
-    let place = gateway.enter()?;
-    // A spec that is still running after its deadline keeps its place, so that late ones cannot pile up.
+    // A room of its own: specs never take the place of requests, and one that is late keeps its place until it ends.
+    let place = gateway.specs_running.take(1).ok_or_else(|| Problem::overloaded("specs"))?;
     let ran = tokio::task::spawn_blocking(move || (specs.answer(ask, form, &body), place));
     let (told, place) = match tokio::time::timeout_at(until, ran).await {
         Ok(Ok((told, place))) => (told.map_err(Problem::bad_request)?, place),

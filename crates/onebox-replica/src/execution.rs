@@ -103,6 +103,7 @@ impl Execution {
     /// # Errors
     /// A row could not be read; the replica must stop.
     pub fn execute(&mut self, attempt: &Attempt, disk_is_low: bool) -> Result<Ended, Fault> {
+        assert!(self.open.start.is_some(), "an entry is begun before something is executed into it");
         let now = self.open.time;
         if attempt.command != Command::OpenSession {
             let known = self.requests.known(&self.state, attempt.id, attempt.acknowledged_below.0, now)?;
@@ -126,7 +127,7 @@ impl Execution {
             Command::OpenSession => self.open_session(),
             Command::TouchSession => {
                 let record = platform_record(RecordKind::TouchSession, attempt, "", &[], &[]);
-                self.remember(&record, None);
+                self.remember(&record, &Recorded::default());
                 Ok(Ended::Effect(Reply::Done { response: Vec::new(), repeated: false }))
             }
         }
@@ -142,13 +143,14 @@ impl Execution {
         tenant: TenantId,
         events: impl Iterator<Item = (EventId, &'e [u8])> + Clone,
     ) -> Result<(), Failure> {
+        assert!(self.open.start.is_some(), "an entry is begun before something happens in it");
         execute::apply(&*self.service, events.clone(), &mut self.state, tenant, self.open.time)?;
         let mut recorded = std::mem::take(&mut self.open.recorded);
         recorded.clear();
         events.for_each(|(event, bytes)| recorded.push_encoded(event, bytes));
         let attempt = Attempt { id, acknowledged_below: Sequence(0), command: Command::TouchSession };
         let record = NewRecord { tenant, ..platform_record(RecordKind::Call, &attempt, "", &[], &[]) };
-        self.remember(&record, Some(&recorded));
+        self.remember(&record, &recorded);
         self.open.recorded = recorded;
         Ok(())
     }
@@ -307,7 +309,7 @@ impl Execution {
             let times = (self.open.time, self.retention());
             self.requests.remember_key(&mut self.state, (record.tenant, record.key), record.fingerprint, record.answer, times)?;
         }
-        self.remember(record, Some(recorded));
+        self.remember(record, recorded);
         Ok(Accepted::Effect)
     }
 
@@ -323,7 +325,7 @@ impl Execution {
         };
         let answer = tenant.0.to_be_bytes();
         let record = platform_record(RecordKind::CreateTenant, attempt, "CreateTenant", name.as_bytes(), &answer);
-        self.remember(&record, None);
+        self.remember(&record, &Recorded::default());
         Ok(Ended::Effect(Reply::Done { response: answer.to_vec(), repeated: false }))
     }
 
@@ -340,13 +342,10 @@ impl Execution {
         Ok(Ended::Effect(Reply::Opened(session)))
     }
 
-    fn remember(&mut self, record: &NewRecord<'_>, recorded: Option<&Recorded>) {
+    fn remember(&mut self, record: &NewRecord<'_>, recorded: &Recorded) {
         let NewRecord { session, sequence, acknowledged_below, method, answer, .. } = *record;
         self.requests.add(&Effect { session, sequence, acknowledged_below, method, answer });
-        match recorded {
-            Some(recorded) => self.open.writer.push(record, recorded),
-            None => self.open.writer.push(record, &Recorded::default()),
-        }
+        self.open.writer.push(record, recorded);
     }
 
     fn retention(&self) -> Retention {

@@ -4,7 +4,7 @@ use onebox_service::service::RefusalInfo;
 use onebox_service::{EventId, MethodId, Schema};
 use prost::Message;
 use prost::encoding::{WireType, encode_key, encode_varint};
-use prost_reflect::{DescriptorPool, DynamicMessage, FieldDescriptor, MessageDescriptor, ReflectMessage, Value};
+use prost_reflect::{DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, ReflectMessage, Value};
 
 /// What a message is in its service.
 #[derive(Debug, Clone, Copy)]
@@ -135,10 +135,12 @@ pub fn encode(message: &DynamicMessage) -> Vec<u8> {
             Value::Map(entries) => {
                 let mut entries: Vec<_> = entries.iter().collect();
                 entries.sort_by_key(|(key, _)| *key);
+                let Kind::Message(entry) = field.kind() else { continue };
                 for (key, value) in entries {
-                    let mut alone = DynamicMessage::new(message.descriptor());
-                    alone.set_field(&field, Value::Map([(key.clone(), value.clone())].into()));
-                    out.extend(alone.encode_to_vec());
+                    let mut pair = DynamicMessage::new(entry.clone());
+                    pair.set_field(&entry.map_entry_key_field(), Value::from(key.clone()));
+                    pair.set_field(&entry.map_entry_value_field(), value.clone());
+                    put(&field, &pair, &mut out);
                 }
             }
             other => {

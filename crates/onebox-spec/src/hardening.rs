@@ -126,9 +126,6 @@ fn newer_fields(runner: &mut Runner, spec: &Spec, got: &Then, record: &Record) -
 fn restarted(runner: &Runner, spec: &Spec, got: &Then, record: &Record) -> Verdict {
     let mode = Mode::Restarted;
     let (mistake, fault) = (Problem::mistake(mode), Problem::fault(mode));
-    if record.given.is_none() {
-        return Ok(());
-    }
     let mut stage = Stage::new(runner.service.clone()).map_err(&fault)?;
     let home = set_up_from(&mut stage, spec, record.given.as_deref()).map_err(&mistake)?;
     let view = stage.commit(spec);

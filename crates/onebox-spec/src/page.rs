@@ -63,7 +63,7 @@ fn page(catalogue: &Catalogue, method: &MethodInfo, specs: &[&Spec]) -> String {
     out
 }
 
-/// The comment above a method in the schema, without its first line where that is only the route again.
+/// The comment above a method in the schema.
 fn comment(catalogue: &Catalogue, method: &MethodInfo) -> String {
     let service = catalogue.pool().get_service_by_name(catalogue.schema.service);
     let Some(found) = service.and_then(|service| service.methods().find(|found| found.name() == method.name)) else {

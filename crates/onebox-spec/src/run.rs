@@ -72,7 +72,8 @@ pub struct Problem {
 }
 
 impl Problem {
-    pub(crate) fn words(mode: Mode, words: impl Into<String>) -> Problem {
+    /// A problem that is told in words alone.
+    pub fn words(mode: Mode, words: impl Into<String>) -> Problem {
         Problem { mode, words: words.into(), got: None, differences: Vec::new() }
     }
 
@@ -152,10 +153,15 @@ impl Runner {
     }
 
     pub(crate) fn compare(&self, mode: Mode, spec: &Spec, expected: &Then, got: Then) -> Verdict {
-        let differences = difference::between(&self.catalogue, spec, expected, &got);
-        if differences.is_empty() {
-            return Ok(());
-        }
-        Err(Box::new(Problem { mode, words: String::new(), got: Some(got), differences }))
+        compare(&self.catalogue, mode, spec, expected, got)
     }
+}
+
+/// Whether a request ended as expected.
+pub(crate) fn compare(catalogue: &Catalogue, mode: Mode, spec: &Spec, expected: &Then, got: Then) -> Verdict {
+    let differences = difference::between(catalogue, spec, expected, &got);
+    if differences.is_empty() {
+        return Ok(());
+    }
+    Err(Box::new(Problem { mode, words: String::new(), got: Some(got), differences }))
 }

@@ -24,8 +24,10 @@ use onebox_store::{Disk, LogIndex, Term};
 const SEED: u64 = 1;
 /// Things that may be given. Far more than a person reads; with it every sequence number is within a session's window.
 pub const GIVEN_MAX: usize = 10_000;
-/// Sequences from here on create tenants.
-const TENANT_SEQUENCES: u64 = 50_000;
+/// Bytes that what is given may record and write, about: far more than a person reads, and little enough to be forgotten.
+pub const GIVEN_BYTES_MAX: usize = 64 << 20;
+/// Sequences below this create tenants: the first ones, so that what comes after is new to the request table at a glance.
+const HOME_SEQUENCES: u64 = 10;
 /// Index number of the id counter in the platform's table of a tenant.
 const COUNTER_INDEX: u32 = 0;
 
@@ -87,7 +89,7 @@ impl Stage {
     /// A fault of the state in memory, which is a bug.
     pub fn new(service: Arc<dyn Service>) -> Result<Stage, Fault> {
         // Whatever time a spec plays at, the session is there.
-        let limits = Limits { session_idle_max: u64::MAX / 4, ..Limits::default() };
+        let limits = Limits { session_idle_max: u64::MAX, ..Limits::default() };
         let disk = MemoryDisk::new();
         let mut stage = Stage::over(service, disk, limits, SessionId(0))?;
         stage.execution.begin(Time(0), SEED);
@@ -166,12 +168,12 @@ impl Stage {
     /// # Errors
     /// If it cannot be created.
     pub fn home(&mut self, name: &str, number: u64) -> Result<Home, Mistake> {
-        let home = |tenant| Home { name: name.to_owned(), tenant, sequence_from: 1 + number * (GIVEN_MAX as u64 + 1) };
+        let home = |tenant| Home { name: name.to_owned(), tenant, sequence_from: HOME_SEQUENCES + number * (GIVEN_MAX as u64 + 1) };
         if let Some(tenant) = onebox_replica::tenant(self.execution.state(), name)? {
             return Ok(home(tenant));
         }
         self.tenants += 1;
-        match self.execute(TENANT_SEQUENCES + self.tenants, Command::CreateTenant { name: name.to_owned() })? {
+        match self.execute(self.tenants, Command::CreateTenant { name: name.to_owned() })? {
             Ended::Effect(_) => {}
             other => return Err(Mistake(format!("the tenant {name:?} cannot be created: {other:?}"))),
         }
@@ -189,6 +191,10 @@ impl Stage {
         }
         let mut at = range.start;
         while at < range.end {
+            let bytes = self.execution.open_bytes().max(self.execution.state().dirty_bytes());
+            if bytes > GIVEN_BYTES_MAX {
+                return Err(Mistake(format!("what is given before given[{at}] takes {bytes} bytes; at most {GIVEN_BYTES_MAX} may be")));
+            }
             let id = self.request_id(home.sequence_from + at as u64);
             if let Given::Request(method, body) = &spec.given[at] {
                 self.given_request(home, *method, body, at)?;
@@ -301,7 +307,8 @@ impl Stage {
     /// # Errors
     /// A fault of the state in memory, which is a bug.
     pub fn seal(&mut self) -> Result<Option<Vec<u8>>, Fault> {
-        if self.execution.is_empty() && !std::mem::take(&mut self.counter_set) {
+        let counter_set = std::mem::take(&mut self.counter_set);
+        if self.execution.is_empty() && !counter_set {
             return Ok(None);
         }
         let time = self.execution.time();

@@ -9,8 +9,7 @@ use prost_reflect::{DescriptorPool, DynamicMessage, ReflectMessage};
 use prost_types::Any;
 
 use crate::catalogue::{Catalogue, Role};
-use crate::difference::{self, Difference};
-use crate::run::{Problem, Runner, Verdict};
+use crate::run::{Problem, Runner, Verdict, compare};
 use crate::{Mode, text};
 
 /// The messages of the protocol.
@@ -187,7 +186,7 @@ impl Codec {
         if status.code == 0 {
             let got =
                 Then::Returns { response: self.answered(spec, answer).map_err(strange)?, events: self.recorded(answer).map_err(strange)? };
-            return compare(&self.catalogue, spec, &spec.then, got);
+            return compare(&self.catalogue, Mode::Plain, spec, &spec.then, got);
         }
         let code = Code::ALL.into_iter().find(|code| *code as i32 == status.code);
         let code = code.ok_or_else(|| strange(format!("the remote answered the status {}, which is not a code", status.code)))?;
@@ -206,7 +205,7 @@ impl Codec {
             Then::Refused(expected) if expected.kind.is_empty() => Then::Refused(Refusal { message: String::new(), ..expected.clone() }),
             Then::Refused(_) | Then::Returns { .. } => spec.then.clone(),
         };
-        compare(&self.catalogue, spec, &expected, Then::Refused(got))
+        compare(&self.catalogue, Mode::Plain, spec, &expected, Then::Refused(got))
     }
 
     fn answered(&self, spec: &Spec, answer: &RunResponse) -> Result<Vec<u8>, String> {
@@ -227,14 +226,6 @@ impl Codec {
         };
         answer.events.iter().map(fact).collect()
     }
-}
-
-fn compare(catalogue: &Catalogue, spec: &Spec, expected: &Then, got: Then) -> Verdict {
-    let differences: Vec<Difference> = difference::between(catalogue, spec, expected, &got);
-    if differences.is_empty() {
-        return Ok(());
-    }
-    Err(Box::new(Problem { mode: Mode::Plain, words: String::new(), got: Some(got), differences }))
 }
 
 fn any(full_name: &str, bytes: &[u8]) -> Any {

@@ -1,5 +1,6 @@
 //! Reading specs from their text. Whatever is wrong is said with line, column, message and field.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use miette::Diagnostic;
@@ -8,6 +9,9 @@ use onebox_service::{Code, EventId, Fact, MethodId, Refusal};
 use prost_reflect::{DynamicMessage, MessageDescriptor};
 
 use crate::catalogue::{Catalogue, Role, encode};
+
+/// Levels of braces in a text; the binary decoder of messages stops there, too.
+const NESTING_MAX: usize = 100;
 
 /// What is wrong with a text, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +68,7 @@ struct Reader<'t> {
 /// What a spec says so far.
 #[derive(Default)]
 struct Parts {
+    seen: BTreeSet<String>,
     when: Option<(MethodId, Vec<u8>)>,
     response: Option<(usize, MessageDescriptor, Vec<u8>)>,
     events: Vec<Fact>,
@@ -102,6 +107,14 @@ impl<'t> Reader<'t> {
 
     fn part(&mut self, word: &str, spec: &mut Spec, parts: &mut Parts) -> Result<(), TextError> {
         let at = self.at;
+        if ["ABOUT", "GIVEN", "WHEN", "THEN", "EVENTS", "REFUSED"].contains(&word)
+            && self.peek_line().is_some_and(|line| line.trim_end() != word)
+        {
+            return Err(self.wrong(at, format!("nothing follows {word} on its line; what it holds stands on the lines below, indented")));
+        }
+        if !parts.seen.insert(word.to_owned()) {
+            return Err(self.wrong(at, format!("the spec has {word} twice")));
+        }
         match word {
             "ABOUT" => spec.about = self.about(),
             "TENANT" => self.value_of("TENANT")?.clone_into(&mut spec.tenant),
@@ -145,7 +158,7 @@ impl<'t> Reader<'t> {
     }
 
     fn finish(&self, began: usize, mut spec: Spec, parts: Parts) -> Result<Spec, TextError> {
-        let Parts { when, response, events, events_at, refused } = parts;
+        let Parts { seen: _, when, response, events, events_at, refused } = parts;
         let Some((method, request)) = when else { return Err(self.wrong(began, "the spec has no WHEN: say what is asked")) };
         (spec.method, spec.request) = (method, request);
         spec.then = match (response, refused) {
@@ -257,7 +270,9 @@ impl<'t> Reader<'t> {
         if !self.text[open..].starts_with('{') {
             return Err(self.wrong_in(open, &message, "its fields stand in braces: `{ field: 1 }`, or `{}`"));
         }
-        let close = closing_brace(&self.text[open..]).ok_or_else(|| self.wrong_in(open, &message, "this brace is not closed"))? + open;
+        let close = closing_brace(&self.text[open..]).ok_or_else(|| {
+            self.wrong_in(open, &message, format!("this brace is not closed, or has more than {NESTING_MAX} levels in it"))
+        })? + open;
         let after = self.text[close + 1..].split('\n').next().unwrap_or("");
         if !after.trim().is_empty() && !after.trim_start().starts_with('#') {
             return Err(self.wrong_in(close + 1, &message, "each message begins on a line of its own"));
@@ -338,6 +353,7 @@ fn closing_brace(text: &str) -> Option<usize> {
             (_, Some(_)) => {}
             (b'"' | b'\'', None) => quote = Some(byte),
             (b'#', None) => comment = true,
+            (b'{', None) if depth == NESTING_MAX => return None,
             (b'{', None) => depth += 1,
             (b'}', None) => {
                 depth -= 1;

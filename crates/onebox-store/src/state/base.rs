@@ -111,14 +111,10 @@ impl BaseReader {
     /// A scan of `from <= key < to`, or to the end.
     pub(crate) fn scan(&self, from: &[u8], to: Option<&[u8]>) -> Result<BaseScan, Fault> {
         let (last, end) = (from.to_vec(), to.map(<[u8]>::to_vec));
-        let range = || match to {
+        let rows = self.base.guarded("scan", &|| between(&last, end.as_deref()), || match to {
             Some(to) => Ok(self.rows.range::<&[u8]>(from..to)?),
             None => Ok(self.rows.range::<&[u8]>(from..)?),
-        };
-        let rows = match self.is_empty() {
-            true => None,
-            false => Some(self.base.guarded("scan", &|| between(&last, end.as_deref()), range)?),
-        };
+        })?;
         Ok(BaseScan { rows, base: self.base.clone(), last, end, delivered: false })
     }
 
@@ -222,7 +218,7 @@ fn between(from: &[u8], to: Option<&[u8]>) -> String {
 /// A scan in progress. It keeps its read transaction alive.
 pub(crate) struct BaseScan {
     // Dropped before the database that it reads.
-    rows: Option<Range<'static, &'static [u8], &'static [u8]>>,
+    rows: Range<'static, &'static [u8], &'static [u8]>,
     base: Arc<Base>,
     /// The last key delivered, or where the scan starts.
     last: Vec<u8>,
@@ -234,7 +230,6 @@ impl BaseScan {
     /// The next row, checked: its bytes, and its place in the order.
     pub(crate) fn next(&mut self) -> Result<Option<BaseRow>, Fault> {
         let BaseScan { rows, base, last, end, delivered } = self;
-        let Some(rows) = rows else { return Ok(None) };
         let next = base.guarded("scan", &|| between(last, end.as_deref()), || {
             let Some((key, stored)) = rows.next().transpose()? else { return Ok(None) };
             let checked = value_of(key.value(), stored.value()).map(<[u8]>::len);

@@ -8,9 +8,9 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use onebox_service::Spec;
-use onebox_spec::wire::v1::{AboutResponse, RunResponse};
+use onebox_spec::wire::v1::AboutResponse;
 use onebox_spec::wire::{Codec, Form};
-use onebox_spec::{Catalogue, Verdict};
+use onebox_spec::{Catalogue, Mode, Problem, Verdict};
 
 /// How long one answer may take.
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(30);
@@ -20,7 +20,7 @@ const ANSWER_BYTES_MAX: usize = 64 << 20;
 /// Runs specs on the implementation at `url`, one after the other.
 ///
 /// # Errors
-/// A sentence, if it cannot be reached, or is of another service.
+/// A sentence, if it cannot be reached at first, or is of another service. One bad answer fails its spec only.
 pub(crate) fn run(catalogue: &Catalogue, specs: &[Spec], url: &str) -> Result<Vec<Verdict>, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("cannot start: {error}"))?;
@@ -39,9 +39,13 @@ async fn ask_all(catalogue: &Catalogue, specs: &[Spec], url: &str) -> Result<Vec
     for spec in specs {
         let told = |words: String| format!("{url}, asked \"{}\": {words}", spec.name);
         let body = codec.write(Form::Json, "RunRequest", &codec.request(spec)).map_err(told)?;
-        let answer = remote.ask(Method::POST, "/onebox/v1/specs:run", body).await.map_err(told)?;
-        let answer: RunResponse = codec.read(Form::Json, "RunResponse", &answer).map_err(|error| told(format!("it answered: {error}")))?;
-        verdicts.push(codec.judge(spec, &answer));
+        let answer = remote.ask(Method::POST, "/onebox/v1/specs:run", body).await;
+        let answer =
+            answer.and_then(|answer| codec.read(Form::Json, "RunResponse", &answer).map_err(|error| format!("it answered: {error}")));
+        verdicts.push(match answer {
+            Ok(answer) => codec.judge(spec, &answer),
+            Err(words) => Err(Box::new(Problem::words(Mode::Plain, words))),
+        });
     }
     Ok(verdicts)
 }

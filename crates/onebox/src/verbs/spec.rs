@@ -73,7 +73,8 @@ pub(crate) fn run(service: &Arc<dyn Service>, arguments: &ArgMatches) -> Result<
         true => report::for_tools(&catalogue, &specs, &verdicts),
         false => report::for_people(&catalogue, &specs, &verdicts, Colours::of_stdout()),
     };
-    if arguments.get_many::<String>("filter").is_none() && !arguments.get_flag("json") {
+    let all_own = ["filter", "from", "against"].iter().all(|name| !arguments.contains_id(name));
+    if all_own && !arguments.get_flag("json") {
         for what in coverage::not_shown(&catalogue, &specs) {
             print(&format!("no spec shows {what}\n"))?;
         }

@@ -114,10 +114,11 @@ fn json(row: &DynamicMessage, field: &FieldDescriptor) -> String {
 pub(crate) fn write(file: &Path, tables: &[SqlTable]) -> Result<(), String> {
     let failed = |what: &str, error: &dyn std::fmt::Display| format!("cannot {what} {}: {error}", file.display());
     let fresh = file.with_extension("sqlite-new");
-    if let Ok(bytes) = fs::read(file)
-        && bytes.get(APPLICATION_ID_OFFSET..APPLICATION_ID_OFFSET + 4) != Some(&APPLICATION_ID.to_be_bytes()[..])
-    {
-        return Err(format!("{} is there and was not written by explore; give another --out", file.display()));
+    match fs::read(file) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(failed("look at", &error)),
+        Ok(bytes) if bytes.get(APPLICATION_ID_OFFSET..APPLICATION_ID_OFFSET + 4) == Some(&APPLICATION_ID.to_be_bytes()[..]) => {}
+        Ok(_) => return Err(format!("{} is there and was not written by explore; give another --out", file.display())),
     }
     // Of an attempt that was interrupted.
     let _ = fs::remove_file(&fresh);

@@ -130,7 +130,7 @@ fn a_mistake_has_a_line_a_column_a_message_and_a_field() {
         &when("CancelRequest { reservation 1 }"),
         expect!["line 5, column 31: CancelRequest: expected ':' or a message value, but found '1'"],
     );
-    wrong(&when("CancelRequest { reservation: 1"), expect!["line 5, column 17: CancelRequest: this brace is not closed"]);
+    wrong(&when("CancelRequest { reservation: 1"), expect!["line 5, column 17: CancelRequest: this brace is not closed, or has more than 100 levels in it"]);
     wrong(&when("CancelRequest"), expect!["line 6, column 1: CancelRequest: its fields stand in braces: `{ field: 1 }`, or `{}`"]);
     wrong(
         &when("Cancel { reservation: 1 }"),
