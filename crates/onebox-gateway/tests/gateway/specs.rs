@@ -1,10 +1,13 @@
 //! Specs that others send: over HTTP and gRPC where the node takes them, nowhere else.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use expect_test::expect;
 use onebox_gateway::{GatewaySettings, SpecAnswers, SpecAsk, SpecForm};
 use onebox_service::BadRequest;
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 
 use crate::client::{Gateway, gateway, gateway_over};
 use crate::fake::Node;
@@ -162,6 +165,48 @@ async fn over_grpc() {
     "#]],
     )
     .await;
+}
+
+/// Does not end before it may.
+struct Slow {
+    running: AtomicUsize,
+    may_end: Semaphore,
+}
+
+impl SpecAnswers for Slow {
+    fn answer(&self, _: SpecAsk, _: SpecForm, _: &[u8]) -> Result<Vec<u8>, BadRequest> {
+        self.running.fetch_add(1, Ordering::Relaxed);
+        drop(Handle::current().block_on(self.may_end.acquire()));
+        Ok(b"{}".to_vec())
+    }
+
+    fn descriptors(&self) -> &'static [u8] {
+        &[]
+    }
+}
+
+#[tokio::test]
+async fn a_few_at_a_time_in_a_room_of_their_own() {
+    const SPECS_RUNNING_MAX: usize = 8;
+    let slow = Arc::new(Slow { running: AtomicUsize::new(0), may_end: Semaphore::new(0) });
+    let gateway = gateway_over(Node::new(Some(slow.clone())), GatewaySettings::default()).await;
+    let mut asked = Vec::new();
+    for _ in 0..SPECS_RUNNING_MAX {
+        let mut connection = gateway.connect().await;
+        connection.send("POST /onebox/v1/specs:run").await;
+        asked.push(connection);
+    }
+    while slow.running.load(Ordering::Relaxed) < SPECS_RUNNING_MAX {
+        tokio::task::yield_now().await;
+    }
+    assert!(gateway.ask("POST /onebox/v1/specs:run").await.starts_with("429"));
+    assert!(gateway.ask("GET /v1/shelves/1").await.starts_with("200"), "a request has a place all the same");
+    slow.may_end.add_permits(SPECS_RUNNING_MAX);
+    for mut connection in asked {
+        assert!(connection.answer().await.starts_with("200"));
+    }
+    slow.may_end.add_permits(1);
+    assert!(gateway.ask("POST /onebox/v1/specs:run").await.starts_with("200"), "the places are free again");
 }
 
 #[tokio::test]

@@ -130,7 +130,10 @@ fn a_mistake_has_a_line_a_column_a_message_and_a_field() {
         &when("CancelRequest { reservation 1 }"),
         expect!["line 5, column 31: CancelRequest: expected ':' or a message value, but found '1'"],
     );
-    wrong(&when("CancelRequest { reservation: 1"), expect!["line 5, column 17: CancelRequest: this brace is not closed, or has more than 100 levels in it"]);
+    wrong(
+        &when("CancelRequest { reservation: 1"),
+        expect!["line 5, column 17: CancelRequest: this brace is not closed, or has more than 100 levels in it"],
+    );
     wrong(&when("CancelRequest"), expect!["line 6, column 1: CancelRequest: its fields stand in braces: `{ field: 1 }`, or `{}`"]);
     wrong(
         &when("Cancel { reservation: 1 }"),
@@ -176,6 +179,13 @@ fn a_spec_that_is_not_whole_is_said() {
         "SPEC s\nWHEN\n  CancelRequest {}\nREFUSED\n  ProductAdded {}\n",
         expect!["line 5, column 3: ProductAdded: it is not a refusal of the schema; one of the platform is a code like RESOURCE_EXHAUSTED"],
     );
+    wrong(
+        "SPEC s\nGIVEN ProductAdded {}\n",
+        expect!["line 2, column 1: nothing follows GIVEN on its line; what it holds stands on the lines below, indented"],
+    );
+    wrong("SPEC s\nNEXT_ID 1\nNEXT_ID 2\n", expect!["line 3, column 1: the spec has NEXT_ID twice"]);
+    let deep = format!("SPEC s\nWHEN\n  AddLocationsRequest {{ locations {} }}\n", "{ children ".repeat(200) + &"}".repeat(200));
+    wrong(&deep, expect!["line 3, column 23: AddLocationsRequest: this brace is not closed, or has more than 100 levels in it"]);
     wrong("SPEC s\nAT noon\n", expect!["line 2, column 1: AT wants a time since 1970 like 2020-01-01T00:00:00Z"]);
     wrong("SPEC s\nNEXT_ID 0\n", expect!["line 2, column 1: NEXT_ID wants a whole number from 1"]);
     wrong(
