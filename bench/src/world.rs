@@ -7,7 +7,7 @@ use std::sync::Arc;
 use inventory::{AddLocationsRequest, AddProductsRequest, Inventory, NewLocation, UpdateStockRequest};
 use onebox_replica::replica::Opened;
 use onebox_replica::turn::{World, take_turn};
-use onebox_replica::{Clock, Input, Job, Limits, Note, PersistBatch, Query, Replica, Setup, Stop, Token};
+use onebox_replica::{Beginning, Clock, Input, Job, Limits, Note, PeerMessage, PersistBatch, Query, Replica, Setup, Stop, Token};
 use onebox_service::attempt::{Attempt, Command, Fate, Reply, RequestId, Sequence, SessionId};
 use onebox_service::{MethodId, Service, Time};
 use onebox_store::log::LogWriter;
@@ -37,13 +37,19 @@ impl World for Todo {
     fn persist(&mut self, batch: PersistBatch) {
         assert!(self.frame.replace(batch).is_none(), "one frame is outstanding at most");
     }
+    fn send(&mut self, message: PeerMessage) {
+        panic!("a single member has nobody to talk to: {message:?}");
+    }
+
     fn publish(&mut self, _view: View) {}
     fn reply(&mut self, _to: Token, reply: Reply, _at: LogIndex) {
         self.answers += 1;
         match reply {
             Reply::Done { .. } => self.done += 1,
             Reply::Opened(session) => self.opened = Some(session),
-            Reply::Refused(_) | Reply::Overloaded | Reply::Retry(_) | Reply::Unknown(_) | Reply::SessionGone => self.refused += 1,
+            Reply::Refused(_) | Reply::Overloaded | Reply::Elsewhere(_) | Reply::Retry(_) | Reply::Unknown(_) | Reply::SessionGone => {
+                self.refused += 1
+            }
         }
     }
     fn tell_fate(&mut self, _to: Token, _fate: Fate) {}
@@ -95,6 +101,8 @@ impl Inproc {
             segment_bytes: SEGMENT_BYTES,
             cache_bytes: 256 << 20,
             flush_bytes_target: flush_bytes,
+            election_ticks: 10,
+            beginning: Beginning::Alone,
         };
         let Opened { replica, writer, .. } = Replica::open(&disk, Arc::new(Inventory), setup).expect("the disk opens");
         let mut inproc =

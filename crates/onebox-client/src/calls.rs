@@ -6,7 +6,7 @@ use onebox_service::Time;
 use onebox_service::attempt::Command;
 
 use crate::client::Caller;
-use crate::{LINGER_MICROS, LINGERING_MAX};
+use crate::{ATTEMPT_MICROS, LINGER_MICROS, LINGERING_MAX};
 
 /// A request under way.
 #[derive(Debug)]
@@ -19,6 +19,8 @@ pub(crate) struct Call {
     pub(crate) deadline: u64,
     /// Until when it may be executed, in log time.
     pub(crate) not_after: Time,
+    /// When the last attempt was sent, in uptime.
+    pub(crate) sent_at: u64,
     /// When to repeat the attempt; `None` while one is out.
     pub(crate) retry_at: Option<u64>,
     pub(crate) retry_wait: u64,
@@ -83,6 +85,16 @@ impl Calls {
 
     pub(crate) fn len(&self) -> usize {
         self.under_way.len()
+    }
+
+    /// Attempts that have been out for long are taken for lost; they may have taken effect.
+    pub(crate) fn repeat_unanswered(&mut self, now: u64) {
+        for call in self.under_way.values_mut() {
+            if call.command.is_some() && call.retry_at.is_none() && call.sent_at.saturating_add(ATTEMPT_MICROS) <= now {
+                call.ambiguous = true;
+                call.retry_at = Some(now);
+            }
+        }
     }
 
     /// The requests whose attempt is to be repeated now.

@@ -6,7 +6,7 @@ use onebox_service::attempt::{Attempt, Command, Reply, RequestId, Sequence, Sess
 use onebox_service::{Code, Refusal, Time};
 
 use crate::calls::{Call, Calls};
-use crate::{CALLS_MAX, RETRY_FIRST_MICROS, RETRY_MAX_MICROS, TOUCH_MICROS, WINDOW_OPEN_NEXT};
+use crate::{ATTEMPT_MICROS, CALLS_MAX, RETRY_FIRST_MICROS, RETRY_MAX_MICROS, TOUCH_MICROS, WINDOW_OPEN_NEXT};
 
 /// Names a caller that waits. Chosen by the driver, never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -83,6 +83,8 @@ pub struct Client {
     /// When the session was opened or last kept alive.
     touched: u64,
     effects: Vec<Effect>,
+    /// Attempts and replies can be lost on their way, so that what is not answered is sent again.
+    over_a_network: bool,
 }
 
 /// The id of the attempt that opens a session.
@@ -107,7 +109,13 @@ impl Client {
             unnumbered: Vec::new(),
             touched: 0,
             effects: Vec::new(),
+            over_a_network: false,
         }
+    }
+
+    /// A client whose attempts and replies can be lost on their way: an attempt that is not answered is repeated.
+    pub fn over_a_network() -> Client {
+        Client { over_a_network: true, ..Client::new() }
     }
 
     /// Takes one input and gives what is to be done.
@@ -139,23 +147,25 @@ impl Client {
     fn number(&mut self, now: Now, session: SessionId, caller: Option<Caller>, command: Command, deadline: u64) {
         let not_after = now.log.plus_micros(deadline.saturating_sub(now.uptime));
         let retry_wait = RETRY_FIRST_MICROS;
-        let call = Call { caller, command: Some(command), deadline, not_after, retry_at: None, retry_wait, ambiguous: false };
+        let sent_at = now.uptime;
+        let call = Call { caller, command: Some(command), deadline, not_after, sent_at, retry_at: None, retry_wait, ambiguous: false };
         let calls = self.sessions.entry(session).or_default();
         let sequence = calls.add(call);
         let window = calls.window();
-        self.send(session, sequence);
+        self.send(now, session, sequence);
         if window > WINDOW_OPEN_NEXT {
             // Something unsettled holds the acknowledgement back. A new session goes on; the old one keeps its answers.
             self.open(now);
         }
     }
 
-    fn send(&mut self, session: SessionId, sequence: u64) {
+    fn send(&mut self, now: Now, session: SessionId, sequence: u64) {
         let Some(calls) = self.sessions.get_mut(&session) else { return };
         let acknowledged_below = Sequence(calls.acknowledged_below());
         let Some(call) = calls.get_mut(sequence) else { return };
         let Some(command) = call.command.clone() else { return };
         call.retry_at = None;
+        call.sent_at = now.uptime;
         let id = RequestId { session, sequence: Sequence(sequence), not_after: call.not_after };
         self.effects.push(Effect::Send(Attempt { id, acknowledged_below, command }));
     }
@@ -165,6 +175,7 @@ impl Client {
             return;
         }
         self.opening = true;
+        self.open_at = now.uptime.saturating_add(ATTEMPT_MICROS);
         let id = RequestId { session: OPENING.0, sequence: OPENING.1, not_after: now.log.plus_micros(OPENING_MICROS) };
         self.effects.push(Effect::Send(Attempt { id, acknowledged_below: Sequence(0), command: Command::OpenSession }));
     }
@@ -192,7 +203,7 @@ impl Client {
                 }
             }
             // A session that was opened and not heard of costs nothing: it expires.
-            Reply::Done { .. } | Reply::Overloaded | Reply::Retry(_) | Reply::Unknown(_) | Reply::SessionGone => {
+            Reply::Done { .. } | Reply::Overloaded | Reply::Retry(_) | Reply::Elsewhere(_) | Reply::Unknown(_) | Reply::SessionGone => {
                 self.open_at = now.uptime.saturating_add(RETRY_MAX_MICROS);
             }
         }
@@ -211,7 +222,7 @@ impl Client {
             // An earlier attempt may have taken effect, so that this one was turned away says nothing.
             Reply::Overloaded if self.is_ambiguous(id) => self.retry_later(now, id, true),
             Reply::Overloaded => self.settle(id, Outcome::Overloaded),
-            Reply::Retry(_) => self.retry_later(now, id, false),
+            Reply::Retry(_) | Reply::Elsewhere(_) => self.retry_later(now, id, false),
             Reply::Unknown(_) => self.retry_later(now, id, true),
             Reply::SessionGone => self.session_gone(now, id),
             Reply::Opened(_) => panic!("a session was opened by a request that did not ask for one"),
@@ -278,6 +289,10 @@ impl Client {
 
     fn tick(&mut self, now: Now) {
         self.drop_late_unnumbered(now);
+        if self.over_a_network && self.opening && now.uptime >= self.open_at {
+            // The attempt, or its reply, was lost. A session opened twice costs nothing: it expires.
+            self.opening = false;
+        }
         if self.current.is_none() && !self.unnumbered.is_empty() {
             self.open(now);
         }
@@ -285,12 +300,15 @@ impl Client {
         for session in sessions {
             let Some(calls) = self.sessions.get_mut(&session) else { continue };
             calls.end_lingering(now.uptime);
+            if self.over_a_network {
+                calls.repeat_unanswered(now.uptime);
+            }
             let (late, due) = (calls.past_deadline(now.uptime), calls.due(now.uptime));
             for sequence in late {
                 self.give_up(now, session, sequence);
             }
             for sequence in due {
-                self.send(session, sequence);
+                self.send(now, session, sequence);
             }
         }
         self.leave_settled();
@@ -318,8 +336,8 @@ impl Client {
         call.command = None;
         let id = RequestId { session, sequence: Sequence(sequence), not_after: call.not_after };
         let (waits, ambiguous) = (call.retry_at.is_some(), call.ambiguous);
-        if waits {
-            // No attempt is out, so no reply will come to settle it.
+        if waits || self.over_a_network {
+            // No attempt is out, or its reply may be lost: nothing may come to settle it.
             calls.settle(sequence);
         }
         let words = if waits && !ambiguous {

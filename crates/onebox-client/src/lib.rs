@@ -16,6 +16,8 @@ pub use client::{Answer, Caller, Client, Effect, Input, Now, Outcome};
 pub const RETRY_FIRST_MICROS: u64 = 10_000;
 /// The longest wait between two repetitions.
 pub const RETRY_MAX_MICROS: u64 = 200_000;
+/// Microseconds after which an attempt over a network is taken for lost, and repeated under its id.
+pub const ATTEMPT_MICROS: u64 = 1_000_000;
 /// Microseconds for which the outcome of a request can be asked whose caller was not told it.
 pub const LINGER_MICROS: u64 = 300_000_000;
 /// Requests whose outcome can be asked so; past it the oldest is acknowledged early.

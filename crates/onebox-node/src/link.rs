@@ -384,6 +384,7 @@ fn refusal_of(reply: Reply) -> Refusal {
     match reply {
         Reply::Refused(refusal) => refusal,
         Reply::Overloaded => Refusal::platform(Code::ResourceExhausted, "too many requests are waiting; try again a little later"),
+        Reply::Elsewhere(_) => Refusal::platform(Code::Unavailable, "another replica leads"),
         Reply::Retry(why) => Refusal::platform(Code::Unavailable, why),
         Reply::Unknown(why) => Refusal::platform(Code::Unknown, why),
         Reply::Done { .. } | Reply::Opened(_) | Reply::SessionGone => panic!("a read was answered as if it were a write"),

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use onebox_gateway::SpecAnswers;
 use onebox_replica::replica::Opened;
-use onebox_replica::{Input, Replica, Setup, Stop};
+use onebox_replica::{Beginning, Input, Replica, Setup, Stop};
 use onebox_service::{Fault, Service};
 use onebox_store::Disk;
 use tokio::net::TcpListener;
@@ -22,6 +22,9 @@ use crate::partition::{self, Events, INPUTS_WAITING_MAX, PartitionEvent, Parts};
 use crate::queries::Readers;
 use crate::settings::Settings;
 use crate::tokens::Tokens;
+
+/// Ticks without a leader after which a replica may campaign: half a second.
+const ELECTION_TICKS: usize = 10;
 
 /// How a node's life ended.
 #[derive(Debug)]
@@ -103,6 +106,8 @@ pub fn serve(
         segment_bytes: settings.segment_bytes,
         cache_bytes: settings.cache_bytes,
         flush_bytes_target: settings.flush_bytes,
+        election_ticks: ELECTION_TICKS,
+        beginning: Beginning::Alone,
     };
     let (query_budget, clocks) = (setup.limits.query_budget, Clocks::start());
     let disk: Arc<dyn Disk> = Arc::new(folder);

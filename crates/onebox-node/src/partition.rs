@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use onebox_replica::replica::{Opened, TICK_MICROS};
 use onebox_replica::turn::{World, take_turn};
-use onebox_replica::{Input, Job, Note, PersistBatch, Query, Replica, Stop, Token};
+use onebox_replica::{Input, Job, Note, PeerMessage, PersistBatch, Query, Replica, Stop, Token};
 use onebox_service::attempt::{Fate, Reply};
 use onebox_store::log::LogWriter;
 use onebox_store::state::{Retired, View};
@@ -204,6 +204,11 @@ impl World for Threads {
         let _ = self.frames.send(batch);
     }
 
+    fn send(&mut self, message: PeerMessage) {
+        // A node that runs alone has no peers.
+        tracing::error!(to = message.to, "a message to a peer, and there is none");
+    }
+
     fn publish(&mut self, view: View) {
         self.link.published_at(view.position().index);
     }
@@ -224,9 +229,13 @@ impl World for Threads {
         // One job of each kind is out at most, so neither send waits. A thread that is gone has told why.
         let _ = match job {
             Job::Warm(_) => self.warm.send(Work::Run(job)),
-            Job::Flush(_) | Job::Merge(_) | Job::PrepareSpare { .. } | Job::MoveToHistory(_) | Job::Scrub { .. } => {
-                self.work.send(Work::Run(job))
-            }
+            Job::Flush(_)
+            | Job::Merge(_)
+            | Job::PrepareSpare { .. }
+            | Job::MoveToHistory(_)
+            | Job::Scrub { .. }
+            | Job::ReadRows(_)
+            | Job::Import(_) => self.work.send(Work::Run(job)),
         };
     }
 
@@ -251,6 +260,10 @@ impl World for Threads {
             Note::ClockJumped { seconds } => {
                 tracing::warn!(seconds, "the clock leapt forward; expiry goes on at the old pace until a restart");
             }
+            Note::Members { at, members } => tracing::info!(entry = at.0, ?members, "the members are others from here on"),
+            Note::FetchesSnapshot { at_least } => tracing::info!(at_least = at_least.0, "fetching a snapshot from the leader"),
+            Note::SnapshotRefused(fault) => tracing::warn!(%fault, "a fetched snapshot is not what was stated; fetching it again"),
+            Note::PeerNonsense { from, what } => tracing::warn!(%from, what, "a peer said something that makes no sense"),
             Note::Scrubbed { rows } => tracing::debug!(rows, "every row of the base was read and found as written"),
         }
     }

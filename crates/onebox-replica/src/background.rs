@@ -4,9 +4,11 @@
 //! wait for the flush.
 
 use onebox_service::FaultKind;
+use onebox_store::log::SegmentNumber;
 use onebox_store::state::{ScrubJob, ScrubProgress};
 
 use crate::effect::{Job, JobDone, Note, Stop};
+use crate::limits::{LOG_SEGMENTS_KEPT_BY_FOLLOWERS, LOG_SEGMENTS_KEPT_MAX};
 use crate::replica::Replica;
 use crate::warming::{WARM_READS_MIN, WARM_REQUESTS_MAX, WarmJob};
 
@@ -80,8 +82,7 @@ impl Replica {
             self.effects.jobs.push(Job::Merge(job));
         }
         if !self.jobs.history {
-            let flushed = self.execution.state.base_applied().index;
-            let segments = self.consensus.reader().sealed_below(flushed);
+            let segments = self.segments_for_history();
             if !segments.is_empty() {
                 self.jobs.history = true;
                 self.effects.jobs.push(Job::MoveToHistory(segments));
@@ -93,6 +94,23 @@ impl Replica {
             self.jobs.scrub_began = self.jobs.flushes;
             self.jobs.scrubbing = Some(Box::new(self.execution.state.scrub_job()));
         }
+    }
+
+    /// Segments whose rows are in the base and which no peer needs any more; if too many are kept for peers, the oldest.
+    fn segments_for_history(&mut self) -> Vec<SegmentNumber> {
+        let flushed = self.execution.state.base_applied().index;
+        let mut segments = self.consensus.reader().sealed_below(flushed);
+        if segments.is_empty() || self.consensus.is_alone() {
+            return segments;
+        }
+        let peers = self.consensus.needed_above();
+        let needed = [peers, self.snapshots.needed_above()].into_iter().flatten().min().unwrap_or(flushed).min(flushed);
+        let free = self.consensus.reader().sealed_below(needed).len();
+        let kept_max =
+            if peers.is_some() || self.snapshots.needed_above().is_some() { LOG_SEGMENTS_KEPT_MAX } else { LOG_SEGMENTS_KEPT_BY_FOLLOWERS };
+        let overflow = segments.len().saturating_sub(kept_max);
+        segments.truncate(if peers.is_some() { free.max(overflow) } else { free.min(overflow) });
+        segments
     }
 
     fn scrubbed(&mut self, progress: ScrubProgress, job: Box<ScrubJob>) {
@@ -182,6 +200,8 @@ impl Replica {
                 self.consensus.reader().retire(&moved);
             }
             JobDone::Warm => self.jobs.warm = false,
+            JobDone::ReadRows(read) => self.rows_read(read),
+            JobDone::Import(written) => self.rows_written(written),
             JobDone::Scrub(Ok(progress), job) => self.scrubbed(progress, job),
             JobDone::Flush(Err(fault))
             | JobDone::PrepareSpare(Err(fault))

@@ -4,25 +4,28 @@
 //! confirmed by a round begun after they arrived; its only chance, the election timeout, is drawn from the seed.
 //! It must not know what an entry says.
 
-use std::cell::RefCell;
-use std::collections::VecDeque;
+mod convert;
+mod entries;
 
 use onebox_service::Fault;
-use onebox_store::log::{Appended, Batch, HardState, LogEntry, LogReader};
+use onebox_store::log::{Appended, Batch, HardState, LogReader};
 use onebox_store::{LogIndex, Term};
-use raft::eraftpb::{self, ConfState, EntryType};
-use raft::{Config, GetEntriesContext, RaftState, RawNode, ReadOnlyOption, StateRole, StorageError};
+use raft::eraftpb::{self, EntryType};
+use raft::{Config, RawNode, ReadOnlyOption, StateRole};
 
-use crate::limits::COMMITTED_BYTES_PER_TURN;
+use self::entries::Entries;
+use crate::limits::{COMMITTED_BYTES_PER_TURN, MEMBERS_MAX, MESSAGE_BYTES_MAX};
+use crate::membership::{Change, Membership, PeerId};
+use crate::peer::{Behind, ConsensusKind, ConsensusMessage, PeerBody, PeerMessage};
 
-/// Ticks without a leader after which a replica may campaign. A tick is [`crate::replica::TICK_MICROS`].
-const ELECTION_TICKS: usize = 10;
 /// Ticks between a leader's heartbeats.
 const HEARTBEAT_TICKS: usize = 1;
 /// Appends to one peer that are not confirmed yet.
 const INFLIGHT_MESSAGES_MAX: usize = 256;
 /// Bytes of entries proposed and not committed, beyond what `entries_in_flight_max` already bounds.
 const UNCOMMITTED_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Entries that a learner may lack of the committed ones and be given a vote.
+const PROMOTION_LAG_MAX: u64 = 1_000;
 
 /// What the disk must hold next, and what that makes true.
 #[derive(Debug)]
@@ -40,8 +43,18 @@ pub struct PersistBatch {
 pub(crate) struct Committed {
     pub(crate) index: LogIndex,
     pub(crate) term: Term,
-    /// Empty for the entry with which a leader begins its term, and for changes of membership.
-    pub(crate) data: bytes::Bytes,
+    pub(crate) what: Agreed,
+}
+
+/// What an entry is about.
+#[derive(Debug)]
+pub(crate) enum Agreed {
+    /// A leader begins its term.
+    Term,
+    /// What was executed.
+    Data(bytes::Bytes),
+    /// The members from here on.
+    Members(Membership),
 }
 
 /// What the consensus has to say after it was given something.
@@ -54,80 +67,105 @@ pub(crate) struct News {
     pub(crate) role_changed: bool,
 }
 
+/// A frame on its way to the disk.
+#[derive(Debug)]
+struct Persisting {
+    /// As it is known outside.
+    frame: u64,
+    /// The library's number of the last thing that is on the disk with it.
+    ready: u64,
+    /// What may be said once it is there.
+    messages: Vec<PeerMessage>,
+}
+
 /// One replica's part in the consensus.
 pub(crate) struct Consensus {
+    id: PeerId,
     node: RawNode<Entries>,
     seed: u64,
+    election_ticks: usize,
     rolls: u64,
     role: (StateRole, u64),
     /// Index of the entry with which this leader began its term.
     leads_from: u64,
     /// Collected for the next frame.
     batch: Batch,
-    batch_number: u64,
+    batch_ready: u64,
     batch_due: bool,
-    /// On its way to the disk.
-    persisting: Option<u64>,
+    /// What may be said once the next frame is on the disk.
+    batch_messages: Vec<PeerMessage>,
+    frames: u64,
+    persisting: Option<Persisting>,
+    /// What may be said now.
+    messages: Vec<PeerMessage>,
     /// The end of the log is not yet asserted by a later frame.
     end_unasserted: bool,
-    /// This replica is the only voter.
-    alone: bool,
+    /// As of the last entry handed over.
+    membership: Membership,
+    /// It keeps entries for the others and applies none: its own state is to be had from a peer.
+    hollow: bool,
 }
 
 /// What the consensus starts from.
 pub(crate) struct Start {
-    /// This replica's number among the voters.
-    pub(crate) id: u64,
-    pub(crate) voters: Vec<u64>,
+    /// This replica among the members.
+    pub(crate) id: PeerId,
+    /// The members at `applied`; none, if this replica has yet to join.
+    pub(crate) membership: Membership,
     pub(crate) hard_state: HardState,
     /// The position of the base: everything up to it is applied.
     pub(crate) applied: LogIndex,
     pub(crate) seed: u64,
     pub(crate) reader: LogReader,
+    /// Ticks without a leader after which a replica may campaign.
+    pub(crate) election_ticks: usize,
     /// Written with the first batch of a new log.
-    pub(crate) membership: Option<Vec<u8>>,
+    pub(crate) first_membership: Option<Vec<u8>>,
+    /// See [`Consensus::hollow`].
+    pub(crate) hollow: bool,
 }
 
 impl Consensus {
     pub(crate) fn start(start: Start) -> Consensus {
         let config = Config {
-            id: start.id,
-            election_tick: ELECTION_TICKS,
+            id: start.id.0,
+            election_tick: start.election_ticks,
             heartbeat_tick: HEARTBEAT_TICKS,
             applied: start.applied.0,
             max_inflight_msgs: INFLIGHT_MESSAGES_MAX,
             max_uncommitted_size: UNCOMMITTED_BYTES_MAX,
             max_committed_size_per_ready: COMMITTED_BYTES_PER_TURN,
+            max_size_per_msg: MESSAGE_BYTES_MAX,
             check_quorum: true,
             pre_vote: true,
             batch_append: true,
             read_only_option: ReadOnlyOption::Safe,
             ..Config::default()
         };
-        let voters = start.voters;
-        let entries = Entries {
-            reader: RefCell::new(start.reader),
-            page: VecDeque::new(),
-            tail: VecDeque::new(),
-            // What the base holds was committed, whatever the log's last word on it.
-            hard_state: HardState { commit: start.hard_state.commit.max(start.applied), ..start.hard_state },
-            voters: voters.clone(),
-        };
+        // What the base holds was committed, whatever the log's last word on it.
+        let hard_state = HardState { commit: start.hard_state.commit.max(start.applied), ..start.hard_state };
+        let entries = Entries::new(start.reader, hard_state, start.membership.clone());
         let logger = slog::Logger::root(slog::Discard, slog::o!());
         let node = RawNode::new(&config, entries, &logger).expect("the settings of the consensus are valid");
-        let batch = Batch { hard_state: None, membership: start.membership, entries: Vec::new() };
+        let batch = Batch { hard_state: None, membership: start.first_membership, entries: Vec::new() };
         let mut consensus = Consensus {
+            id: start.id,
             node,
             seed: start.seed,
+            election_ticks: start.election_ticks,
             rolls: 0,
             role: (StateRole::Follower, 0),
             leads_from: u64::MAX,
             batch,
-            batch_number: 0,
+            batch_ready: 0,
             batch_due: false,
+            batch_messages: Vec::new(),
+            frames: 0,
             persisting: None,
+            messages: Vec::new(),
             end_unasserted: false,
-            alone: voters == [start.id],
+            membership: start.membership,
+            hollow: start.hollow,
         };
         consensus.draw_timeout();
         consensus.campaign_if_alone();
@@ -136,14 +174,19 @@ impl Consensus {
 
     /// A single voter campaigns as soon as it may: nobody else can win, so there is nothing to wait for.
     fn campaign_if_alone(&mut self) {
-        if self.alone && self.node.raft.state == StateRole::Follower && self.is_caught_up() {
+        if self.is_alone() && self.node.raft.state == StateRole::Follower && self.is_caught_up() && !self.hollow {
             self.node.campaign().expect("a single voter may campaign");
         }
     }
 
+    /// Whether this replica is the only voter.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.membership.voters == [self.id.0] && self.membership.voters_outgoing.is_empty()
+    }
+
     /// Whether everything known to be committed is applied. Before a campaign the library looks through what is not, for
-    /// changes of membership, and takes it for an error when that is not in memory.
-    fn is_caught_up(&self) -> bool {
+    /// changes of membership, and takes it for an error when that cannot be read.
+    pub(crate) fn is_caught_up(&self) -> bool {
         self.applied() >= self.node.raft.raft_log.committed
     }
 
@@ -152,13 +195,32 @@ impl Consensus {
         self.role.0 == StateRole::Leader && self.applied() >= self.leads_from
     }
 
+    pub(crate) fn id(&self) -> PeerId {
+        self.id
+    }
+
     pub(crate) fn term(&self) -> Term {
         Term(self.node.raft.term)
+    }
+
+    /// The leader, as far as it is known here.
+    pub(crate) fn leader(&self) -> Option<PeerId> {
+        Some(self.node.raft.leader_id).filter(|leader| *leader != 0).map(PeerId)
+    }
+
+    /// The members as of the last entry handed over.
+    pub(crate) fn membership(&self) -> &Membership {
+        &self.membership
     }
 
     /// Committed and not yet applied, and all that is committed: the progress of a replay.
     pub(crate) fn progress(&self) -> (LogIndex, LogIndex) {
         (LogIndex(self.applied()), LogIndex(self.node.raft.raft_log.last_index()))
+    }
+
+    /// Everything up to here is known to be committed.
+    pub(crate) fn committed(&self) -> LogIndex {
+        LogIndex(self.node.raft.raft_log.committed)
     }
 
     fn applied(&self) -> u64 {
@@ -167,8 +229,85 @@ impl Consensus {
 
     /// Proposes an entry and gives its index, or `None` if it was dropped and must be undone.
     pub(crate) fn propose(&mut self, data: Vec<u8>) -> Option<LogIndex> {
+        if self.node.raft.state != StateRole::Leader {
+            // The library would forward it.
+            return None;
+        }
         self.node.propose(Vec::new(), data).ok()?;
         Some(LogIndex(self.node.raft.raft_log.last_index()))
+    }
+
+    /// Proposes a change of the members, and gives the entry that will begin it.
+    ///
+    /// # Errors
+    /// Why it would not be safe, or not yet.
+    pub(crate) fn propose_change(&mut self, change: Change) -> Result<LogIndex, String> {
+        self.may_change(change)?;
+        let before = self.node.raft.raft_log.last_index();
+        self.node.propose_conf_change(Vec::new(), convert::change(change)).map_err(|error| format!("not now: {error}"))?;
+        assert_eq!(self.node.raft.raft_log.last_index(), before + 1, "a change of the members is one entry");
+        Ok(LogIndex(before + 1))
+    }
+
+    fn may_change(&self, change: Change) -> Result<(), String> {
+        let (members, peer) = (&self.membership, change.peer());
+        if self.node.raft.has_pending_conf() || members.is_joint() {
+            return Err("another change of the members is under way; ask again when it is done".to_owned());
+        }
+        let (votes, follows) = (members.voters.contains(&peer.0), members.learners.contains(&peer.0));
+        let mut voters = members.voters.clone();
+        match change {
+            Change::AddLearner(_) if votes || follows => return Err(format!("{peer} is a member already")),
+            Change::AddLearner(_) if members.peers().len() >= MEMBERS_MAX => {
+                return Err(format!("there are {MEMBERS_MAX} members; no more are allowed"));
+            }
+            Change::AddLearner(_) => {}
+            Change::Promote(_) if !follows => return Err(format!("{peer} is not a learner")),
+            Change::Promote(_) => {
+                let matched = self.node.raft.prs().get(peer.0).map_or(0, |progress| progress.matched);
+                let lacks = self.node.raft.raft_log.committed.saturating_sub(matched);
+                if lacks > PROMOTION_LAG_MAX {
+                    return Err(format!("{peer} lacks {lacks} entries; it may lack {PROMOTION_LAG_MAX}"));
+                }
+                voters.push(peer.0);
+            }
+            Change::Remove(_) if !votes && !follows => return Err(format!("{peer} is not a member")),
+            Change::Remove(_) => voters.retain(|voter| *voter != peer.0),
+        }
+        let healthy = voters.iter().filter(|voter| self.is_healthy(**voter)).count();
+        if healthy <= voters.len() / 2 {
+            return Err(format!("of the {} voters there would be, only {healthy} are heard of: that is no majority", voters.len()));
+        }
+        Ok(())
+    }
+
+    fn is_healthy(&self, peer: u64) -> bool {
+        peer == self.id.0 || self.node.raft.prs().get(peer).is_some_and(|progress| progress.recent_active)
+    }
+
+    /// Hands leadership over to another voter, which must catch up first; proposals are dropped meanwhile.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(crate) fn transfer_leadership(&mut self, to: PeerId) -> Result<(), String> {
+        if self.role.0 != StateRole::Leader {
+            return Err("this replica does not lead".to_owned());
+        }
+        if to == self.id {
+            return Err("this replica leads already".to_owned());
+        }
+        if !self.membership.voters.contains(&to.0) || !self.is_healthy(to.0) {
+            return Err(format!("{to} is not a voter that is heard of"));
+        }
+        self.node.transfer_leader(to.0);
+        self.draw_timeout();
+        Ok(())
+    }
+
+    /// The voter that has most of the log, of those that are heard of.
+    pub(crate) fn best_successor(&self) -> Option<PeerId> {
+        let voters = self.membership.voters.iter().filter(|voter| **voter != self.id.0 && self.is_healthy(**voter));
+        voters.max_by_key(|voter| self.node.raft.prs().get(**voter).map_or(0, |progress| progress.matched)).map(|voter| PeerId(*voter))
     }
 
     /// Begins a read round. Confirmed rounds come with the news.
@@ -177,18 +316,43 @@ impl Consensus {
     }
 
     pub(crate) fn tick(&mut self) {
-        if self.node.raft.state == StateRole::Leader || self.is_caught_up() {
+        let leads = self.node.raft.state == StateRole::Leader;
+        if leads || (self.is_caught_up() && !self.hollow) {
             self.node.tick();
+            if self.node.raft.election_elapsed == 0 {
+                self.rolls += 1;
+            }
         }
         self.draw_timeout();
     }
 
+    /// Takes what a peer said.
+    ///
+    /// # Errors
+    /// Why it makes no sense.
+    pub(crate) fn hear(&mut self, from: PeerId, message: ConsensusMessage) -> Result<(), String> {
+        let kind = ConsensusKind::try_from(message.kind).unwrap_or(ConsensusKind::Unspecified);
+        // Without members, entries cannot be judged: changes of the members among them build on those before.
+        if self.membership.is_empty() && kind == ConsensusKind::Append {
+            return Ok(());
+        }
+        if kind == ConsensusKind::TimeoutNow && (!self.is_caught_up() || self.hollow) {
+            return Ok(());
+        }
+        let message = convert::heard(from.0, self.id.0, message)?;
+        // An answer from who is no member any more is of no use, and no mistake.
+        let _ = self.node.step(message);
+        self.draw_timeout();
+        Ok(())
+    }
+
     /// A batch is on the disk.
-    pub(crate) fn persisted(&mut self, number: u64, appended: Appended) {
-        assert_eq!(self.persisting.take(), Some(number), "a sync was reported that nobody asked for");
-        let entries = self.node.mut_store();
-        entries.reader.get_mut().note(appended);
-        self.node.on_persist_ready(number);
+    pub(crate) fn persisted(&mut self, frame: u64, appended: Appended) {
+        let persisting = self.persisting.take().expect("a frame is on its way to the disk");
+        assert_eq!(persisting.frame, frame, "a sync was reported that nobody asked for");
+        self.node.mut_store().reader.get_mut().note(appended);
+        self.node.on_persist_ready(persisting.ready);
+        self.messages.extend(persisting.messages);
         self.draw_timeout();
     }
 
@@ -199,43 +363,51 @@ impl Consensus {
         self.campaign_if_alone();
     }
 
+    /// What may be said to peers now.
+    pub(crate) fn take_messages(&mut self) -> Vec<PeerMessage> {
+        std::mem::take(&mut self.messages)
+    }
+
     /// Takes what the consensus has to say. Call until it has nothing more.
     ///
     /// # Errors
-    /// The fault met while reading committed entries from the log.
+    /// The fault met while reading entries from the log.
     pub(crate) fn news(&mut self) -> Result<Option<News>, Fault> {
+        if let Some(fault) = self.node.mut_store().fault.take() {
+            return Err(fault);
+        }
+        self.tell_who_is_behind();
         if !self.node.has_ready() {
             return Ok(None);
         }
         self.fetch_committed()?;
         let mut ready = self.node.ready();
-        assert!(ready.snapshot().get_metadata().index == 0, "a snapshot cannot arrive without peers");
-        let mut news = News::default();
-        let must_sync = ready.must_sync();
+        assert!(ready.snapshot().get_metadata().index == 0, "snapshots do not come through the consensus");
+        let number = ready.number();
         if let Some(hard_state) = ready.hs() {
             let commit = LogIndex(hard_state.commit);
             self.batch.hard_state = Some(HardState { term: Term(hard_state.term), vote: hard_state.vote, commit });
         }
+        let must_sync = ready.must_sync();
         let appended = ready.take_entries();
-        self.batch.entries.extend(appended.iter().map(log_entry));
-        self.batch_number = ready.number();
-        self.batch_due |= must_sync;
-        let store = self.node.mut_store();
-        store.append(appended);
-        news.committed = ready.take_committed_entries().into_iter().map(committed).collect();
-        if let Some(read) = ready.take_read_states().last() {
-            let round = u64::from_be_bytes(read.request_ctx[..].try_into().expect("a round's number is 8 bytes"));
-            news.confirmed = Some((round, LogIndex(read.index)));
-        }
-        // Peers do not exist yet: the library must have nothing to tell them.
-        assert!(ready.take_messages().is_empty() && ready.take_persisted_messages().is_empty(), "a message without a peer");
-        let number = ready.number();
+        self.supersede(&appended);
+        self.node.mut_store().append(appended);
+        let committed = ready.take_committed_entries();
+        let read = ready.take_read_states().pop();
+        let (now, once_durable) = (ready.take_messages(), ready.take_persisted_messages());
+        self.say(now, once_durable, must_sync, number);
         self.node.advance_append_async(ready);
         if !self.batch_due && self.persisting.is_none() {
             // Nothing waits for the disk. Told so, the library does not keep a record of it until the next frame.
             self.node.on_persist_ready(number);
         }
         self.draw_timeout();
+        let mut news = News::default();
+        if let Some(read) = read {
+            let round = u64::from_be_bytes(read.request_ctx[..].try_into().expect("a round's number is 8 bytes"));
+            news.confirmed = Some((round, LogIndex(read.index)));
+        }
+        news.committed = if self.hollow { Vec::new() } else { committed.into_iter().map(|entry| self.agreed(entry)).collect() };
         let role = (self.node.raft.state, self.node.raft.term);
         news.role_changed = role != self.role;
         if news.role_changed {
@@ -246,12 +418,64 @@ impl Consensus {
         Ok(Some(news))
     }
 
+    /// Puts entries into the next frame, in place of those that they supersede.
+    fn supersede(&mut self, entries: &[eraftpb::Entry]) {
+        let Some(first) = entries.first() else { return };
+        while self.batch.entries.last().is_some_and(|last| last.index.0 >= first.index) {
+            self.batch.entries.pop();
+        }
+        self.batch.entries.extend(entries.iter().map(convert::log_entry));
+    }
+
+    /// What depends on the disk waits for the frame that it depends on: persist before send.
+    fn say(&mut self, now: Vec<eraftpb::Message>, once_durable: Vec<eraftpb::Message>, must_sync: bool, number: u64) {
+        let id = self.id;
+        let addressed = |message: eraftpb::Message| {
+            let to = PeerId(message.to);
+            convert::said(message).map(|message| PeerMessage::new(id, to, PeerBody::Consensus(message)))
+        };
+        self.messages.extend(now.into_iter().filter_map(addressed));
+        let once_durable = once_durable.into_iter().filter_map(addressed);
+        self.batch_due |= must_sync;
+        if self.batch_due {
+            self.batch_ready = number;
+            self.batch_messages.extend(once_durable);
+        } else if let Some(persisting) = &mut self.persisting {
+            persisting.ready = number;
+            persisting.messages.extend(once_durable);
+        } else {
+            self.messages.extend(once_durable);
+        }
+    }
+
+    fn agreed(&mut self, entry: eraftpb::Entry) -> Committed {
+        let (index, term) = (LogIndex(entry.index), Term(entry.term));
+        let what = match entry.get_entry_type() {
+            EntryType::EntryNormal if entry.data.is_empty() => Agreed::Term,
+            EntryType::EntryNormal => Agreed::Data(entry.data),
+            EntryType::EntryConfChange | EntryType::EntryConfChangeV2 => {
+                let change = convert::stored_change(&entry.data).unwrap_or_else(|what| panic!("entry {index}: {what}"));
+                let state = self.node.apply_conf_change(&change);
+                let state = state.unwrap_or_else(|error| panic!("entry {index} changes the members as cannot be: {error}"));
+                self.membership = entries::members(&state);
+                Agreed::Members(self.membership.clone())
+            }
+        };
+        Committed { index, term, what }
+    }
+
+    fn tell_who_is_behind(&mut self) {
+        let behind = std::mem::take(self.node.mut_store().behind.get_mut());
+        let term = self.node.raft.term;
+        let told = behind.into_iter().map(|peer| PeerMessage::new(self.id, PeerId(peer), PeerBody::Behind(Behind { term })));
+        self.messages.extend(told);
+    }
+
     /// The next frame, if one is due and the disk is free: one outstanding sync.
     pub(crate) fn take_batch(&mut self) -> Option<PersistBatch> {
         if !self.batch_due || self.persisting.is_some() {
             return None;
         }
-        self.batch_due = false;
         self.end_unasserted = true;
         Some(self.send_batch())
     }
@@ -267,8 +491,11 @@ impl Consensus {
 
     fn send_batch(&mut self) -> PersistBatch {
         let batch = std::mem::take(&mut self.batch);
-        self.persisting = Some(self.batch_number);
-        PersistBatch { number: self.batch_number, batch, spare_made: false }
+        self.batch_due = false;
+        self.frames += 1;
+        let messages = std::mem::take(&mut self.batch_messages);
+        self.persisting = Some(Persisting { frame: self.frames, ready: self.batch_ready, messages });
+        PersistBatch { number: self.frames, batch, spare_made: false }
     }
 
     /// Access to the log's reader, for the segments that may move to history.
@@ -276,146 +503,28 @@ impl Consensus {
         self.node.mut_store().reader.get_mut()
     }
 
-    /// Puts the committed entries that come next where the library will look for them, so that a fault can be told.
-    fn fetch_committed(&mut self) -> Result<(), Fault> {
-        let log = &self.node.raft.raft_log;
-        let (from, to) = (self.next_committed(), log.committed.min(log.persisted) + 1);
-        if from >= to {
-            return Ok(());
-        }
-        let store = self.node.mut_store();
-        if store.holds(from) {
-            return Ok(());
-        }
-        let to = store.tail.front().map_or(to, |first| to.min(first.index));
-        let entries = store.reader.get_mut().read(LogIndex(from), LogIndex(to), COMMITTED_BYTES_PER_TURN)?;
-        store.page = entries.into_iter().map(library_entry).collect();
-        Ok(())
+    /// The last entry that every peer has which is heard of; `None` if this replica does not lead.
+    pub(crate) fn needed_above(&self) -> Option<LogIndex> {
+        let peers = self.node.raft.prs().iter().filter(|(peer, _)| self.is_healthy(**peer));
+        let least = peers.map(|(_, progress)| progress.matched).min()?;
+        (self.role.0 == StateRole::Leader).then_some(LogIndex(least))
     }
 
-    fn next_committed(&self) -> u64 {
+    /// Puts the committed entries that come next where the library will look for them, so that a fault can be told.
+    fn fetch_committed(&mut self) -> Result<(), Fault> {
+        if self.hollow {
+            return Ok(());
+        }
+        let log = &self.node.raft.raft_log;
         // The library hands over each committed entry once, and all that were handed over are applied by then.
-        self.applied() + 1
+        let (from, to) = (self.applied() + 1, log.committed.min(log.persisted) + 1);
+        self.node.mut_store().fetch(from, to)
     }
 
     /// The library draws its election timeout from a random generator of its own; every input overwrites it.
     fn draw_timeout(&mut self) {
-        self.rolls += 1;
-        let input = [self.seed, self.node.raft.id, self.node.raft.term, self.rolls].map(u64::to_le_bytes).concat();
-        let spread = (xxhash_rust::xxh3::xxh3_64(&input) % ELECTION_TICKS as u64) as usize;
-        self.node.raft.set_randomized_election_timeout(ELECTION_TICKS + spread);
+        let input = [self.seed, self.id.0, self.node.raft.term, self.rolls].map(u64::to_le_bytes).concat();
+        let spread = (xxhash_rust::xxh3::xxh3_64(&input) % self.election_ticks as u64) as usize;
+        self.node.raft.set_randomized_election_timeout(self.election_ticks + spread);
     }
-}
-
-fn log_entry(entry: &eraftpb::Entry) -> LogEntry {
-    let kind = match entry.get_entry_type() {
-        EntryType::EntryNormal => 0,
-        EntryType::EntryConfChange => 1,
-        EntryType::EntryConfChangeV2 => 2,
-    };
-    LogEntry { index: LogIndex(entry.index), term: Term(entry.term), kind, data: entry.data.to_vec() }
-}
-
-fn library_entry(entry: LogEntry) -> eraftpb::Entry {
-    let kind = match entry.kind {
-        0 => EntryType::EntryNormal,
-        1 => EntryType::EntryConfChange,
-        2 => EntryType::EntryConfChangeV2,
-        other => panic!("entry {} has kind {other}, which this version does not write", entry.index),
-    };
-    let mut out = eraftpb::Entry { term: entry.term.0, index: entry.index.0, data: entry.data.into(), ..Default::default() };
-    out.set_entry_type(kind);
-    out
-}
-
-fn committed(entry: eraftpb::Entry) -> Committed {
-    assert!(entry.get_entry_type() == EntryType::EntryNormal, "entry {} changes the membership of a single voter", entry.index);
-    Committed { index: LogIndex(entry.index), term: Term(entry.term), data: entry.data }
-}
-
-/// The log as the library reads it: what is not yet applied from memory, the rest from the disk.
-struct Entries {
-    reader: RefCell<LogReader>,
-    /// Committed entries read from the disk while replaying.
-    page: VecDeque<eraftpb::Entry>,
-    /// Entries appended by this process and not yet applied.
-    tail: VecDeque<eraftpb::Entry>,
-    hard_state: HardState,
-    voters: Vec<u64>,
-}
-
-impl Entries {
-    fn append(&mut self, entries: Vec<eraftpb::Entry>) {
-        let Some(first) = entries.first() else { return };
-        while self.tail.back().is_some_and(|last| last.index >= first.index) {
-            self.tail.pop_back();
-        }
-        self.tail.extend(entries);
-    }
-
-    fn forget_to(&mut self, index: u64) {
-        for entries in [&mut self.page, &mut self.tail] {
-            while entries.front().is_some_and(|entry| entry.index <= index) {
-                entries.pop_front();
-            }
-        }
-    }
-
-    fn holds(&self, index: u64) -> bool {
-        self.held(index).is_some()
-    }
-
-    /// The run of entries that holds `index`, and where in it.
-    fn held(&self, index: u64) -> Option<(&VecDeque<eraftpb::Entry>, usize)> {
-        [&self.tail, &self.page].into_iter().find_map(|entries| {
-            let first = entries.front()?.index;
-            let at = usize::try_from(index.checked_sub(first)?).ok()?;
-            (at < entries.len()).then_some((entries, at))
-        })
-    }
-}
-
-impl raft::Storage for Entries {
-    fn initial_state(&self) -> raft::Result<RaftState> {
-        let HardState { term, vote, commit } = self.hard_state;
-        let hard_state = eraftpb::HardState { term: term.0, vote, commit: commit.0, ..Default::default() };
-        Ok(RaftState { hard_state, conf_state: ConfState::from((self.voters.clone(), Vec::new())) })
-    }
-
-    fn entries(&self, low: u64, high: u64, max_size: impl Into<Option<u64>>, _: GetEntriesContext) -> raft::Result<Vec<eraftpb::Entry>> {
-        let Some((entries, at)) = self.held(low) else { return Err(StorageError::Unavailable.into()) };
-        let max_size = max_size.into().unwrap_or(u64::MAX);
-        let mut bytes = 0;
-        let fits = entries.iter().skip(at).take_while(|entry| {
-            bytes += entry.data.len() as u64;
-            entry.index < high && (bytes <= max_size || entry.index == low)
-        });
-        Ok(fits.cloned().collect())
-    }
-
-    fn term(&self, index: u64) -> raft::Result<u64> {
-        if let Some((entries, at)) = self.held(index) {
-            return Ok(entries[at].term);
-        }
-        let term = self.reader.borrow().term(LogIndex(index));
-        term.map(|term| term.0).ok_or_else(|| StorageError::Compacted.into())
-    }
-
-    fn first_index(&self) -> raft::Result<u64> {
-        Ok(self.reader.borrow().first().0)
-    }
-
-    fn last_index(&self) -> raft::Result<u64> {
-        let last = self.reader.borrow().last().0;
-        Ok(self.tail.back().map_or(last, |entry| entry.index))
-    }
-
-    fn snapshot(&self, _request_index: u64, _to: u64) -> raft::Result<eraftpb::Snapshot> {
-        Err(StorageError::SnapshotTemporarilyUnavailable.into())
-    }
-}
-
-/// The voters that a membership names.
-pub(crate) fn voters_of(membership: &[u8]) -> Vec<u64> {
-    membership.chunks_exact(8).map(|id| u64::from_le_bytes(id.try_into().expect("chunks are 8 bytes"))).collect()
 }

@@ -5,11 +5,15 @@ use std::fmt;
 use onebox_service::attempt::{Fate, Reply};
 use onebox_service::{Fault, MethodId};
 use onebox_store::log::{self, SegmentNumber};
-use onebox_store::state::{FlushJob, Flushed, MergeJob, Merged, Retired, ScrubJob, ScrubProgress, View};
+use onebox_store::state::{FlushJob, Flushed, MergeJob, Merged, Retired, ScrubJob, ScrubProgress, SnapshotImport, View};
 use onebox_store::{Disk, LogIndex};
 
+use crate::committing::AppliedEntry;
 use crate::consensus::PersistBatch;
 use crate::input::Token;
+use crate::membership::{Membership, PeerId};
+use crate::peer::{PeerMessage, SnapshotRows};
+use crate::snapshots::{ImportJob, RowsJob};
 use crate::warming::WarmJob;
 
 /// What one turn wants done.
@@ -17,6 +21,10 @@ use crate::warming::WarmJob;
 pub struct Effects {
     /// A frame to write and sync. At most one is outstanding.
     pub persist: Option<PersistBatch>,
+    /// What is said to peers: whatever it depends on is on the disk.
+    pub messages: Vec<PeerMessage>,
+    /// Entries that were applied, for whoever watches.
+    pub applied: Vec<AppliedEntry>,
     /// The state that readers see from now on.
     pub publish: Option<View>,
     /// Replies to attempts, and the position they hold at.
@@ -81,6 +89,10 @@ pub enum Job {
         /// Rows to check this time.
         rows: usize,
     },
+    /// Read rows of a snapshot for a peer.
+    ReadRows(Box<RowsJob>),
+    /// Write rows of a peer's snapshot.
+    Import(Box<ImportJob>),
 }
 
 /// How a job ended.
@@ -98,6 +110,10 @@ pub enum JobDone {
     Warm,
     /// See [`Job::Scrub`].
     Scrub(Result<ScrubProgress, Fault>, Box<ScrubJob>),
+    /// See [`Job::ReadRows`].
+    ReadRows(Result<(PeerId, SnapshotRows), Fault>),
+    /// See [`Job::Import`]: what to go on with; nothing once the snapshot is whole.
+    Import(Result<Option<Box<SnapshotImport>>, Fault>),
 }
 
 impl Job {
@@ -113,6 +129,8 @@ impl Job {
                 JobDone::Warm
             }
             Job::Scrub { mut job, rows } => JobDone::Scrub(job.step(rows), job),
+            Job::ReadRows(job) => JobDone::ReadRows(job.run()),
+            Job::Import(job) => JobDone::Import(job.run(disk)),
         }
     }
 }
@@ -165,6 +183,27 @@ pub enum Note {
         /// Rows checked.
         rows: u64,
     },
+    /// The members are others from this entry on.
+    Members {
+        /// The entry.
+        at: LogIndex,
+        /// The members.
+        members: Membership,
+    },
+    /// This replica fetches a snapshot from the leader.
+    FetchesSnapshot {
+        /// The position that it must have at least.
+        at_least: LogIndex,
+    },
+    /// A fetched snapshot was not what its source stated; it is fetched again.
+    SnapshotRefused(Fault),
+    /// A peer said something that makes no sense; it was ignored.
+    PeerNonsense {
+        /// The peer.
+        from: PeerId,
+        /// What is wrong with it.
+        what: String,
+    },
 }
 
 /// Why a replica stopped. It goes on from its disk after a restart; nothing acknowledged is lost.
@@ -186,12 +225,15 @@ pub enum Stop {
         /// What differed.
         what: String,
     },
+    /// Nothing is wrong: a peer's snapshot is on the disk, and the next start, which should follow at once, installs it.
+    Reopen,
 }
 
 impl fmt::Display for Stop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Stop::Fault(fault) => write!(f, "{fault}"),
+            Stop::Reopen => f.write_str("a snapshot was fetched; it is installed by the next start"),
             Stop::Poison { at, what } => {
                 write!(f, "the committed entry {at} cannot be applied: {what}; install a build that can, then start again")
             }

@@ -6,6 +6,8 @@ use onebox_store::LogIndex;
 use onebox_store::log::Appended;
 
 use crate::effect::JobDone;
+use crate::membership::{Change, PeerId};
+use crate::peer::PeerMessage;
 
 /// The clocks of the machine, read once per turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +51,13 @@ pub enum Input {
         /// Bytes.
         bytes: u64,
     },
-    /// The node is to stop: take nothing new, finish, flush.
+    /// A message from a peer.
+    Peer(PeerMessage),
+    /// Change the members; only the leader can.
+    Change(Token, Change),
+    /// Hand leadership over to this voter; only the leader can.
+    Transfer(Token, PeerId),
+    /// The node is to stop: let another lead, take nothing new, finish, flush.
     Drain,
 }
 

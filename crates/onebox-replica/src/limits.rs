@@ -61,6 +61,21 @@ pub const EXPIRED_PER_ENTRY_MAX: usize = 256;
 pub const SESSION_TRIM_STEP: u64 = 64;
 /// Bytes of committed entries that the consensus hands over at once: bounds a turn while replaying.
 pub const COMMITTED_BYTES_PER_TURN: u64 = MIB as u64;
+/// Bytes of recent entries kept in memory for followers that are a little behind.
+pub const TAIL_BYTES_KEPT: usize = 4 * MIB;
+/// Bytes of entries in one message to a peer, unless a single one is larger.
+pub const MESSAGE_BYTES_MAX: u64 = MIB as u64;
+/// Bytes of rows in one piece of a snapshot.
+pub const SNAPSHOT_PIECE_BYTES: usize = 256 * KIB;
+/// Members of a partition, learners included.
+pub const MEMBERS_MAX: usize = 16;
+/// Sealed segments whose rows are in the base that stay in `log/` for peers that lack their entries; older ones go to the
+/// history, and such a peer fetches a snapshot.
+pub const LOG_SEGMENTS_KEPT_MAX: usize = 8;
+/// As many stay at a follower, which may lead next.
+pub const LOG_SEGMENTS_KEPT_BY_FOLLOWERS: usize = 2;
+/// The least number of ticks without a leader after which a replica may campaign.
+pub const ELECTION_TICKS_MIN: usize = 3;
 /// Bytes that an entry's head and its last record have beside body, answer and events.
 const ENTRY_OVERHEAD_BYTES: usize = MIB;
 /// Bytes of a key: room for several names. Keys are held in memory and compared often.

@@ -31,6 +31,8 @@ pub(crate) struct Reads {
     round: u64,
     round_wanted: bool,
     confirmed: u64,
+    /// Rounds that are confirmed once these positions are reached.
+    ahead: VecDeque<(LogIndex, u64)>,
 }
 
 impl Reads {
@@ -59,9 +61,16 @@ impl Reads {
         Some(self.round)
     }
 
-    /// All rounds up to this one are confirmed.
-    pub(crate) fn confirm(&mut self, round: u64) {
-        self.confirmed = self.confirmed.max(round);
+    /// All rounds up to this one are confirmed, once the state has reached the position.
+    pub(crate) fn confirm(&mut self, round: u64, at: LogIndex) {
+        self.ahead.push_back((at, round));
+    }
+
+    /// Everything up to here is applied.
+    pub(crate) fn reached(&mut self, position: LogIndex) {
+        while let Some((_, round)) = self.ahead.pop_front_if(|(at, _)| *at <= position) {
+            self.confirmed = self.confirmed.max(round);
+        }
     }
 
     /// The next held answer that may leave, when all entries up to number `published` are.
@@ -129,6 +138,12 @@ mod tests {
 
     use super::*;
 
+    /// The round is confirmed at a position that the state has.
+    fn confirmed(reads: &mut Reads, round: u64) {
+        reads.confirm(round, LogIndex(1));
+        reads.reached(LogIndex(1));
+    }
+
     fn read(token: u64, at_least: u64, deadline: u64) -> Read {
         let (tenant, body) = (String::new(), Vec::new());
         Read { token: Token(token), tenant, method: MethodId(0), body, at_least: LogIndex(at_least), deadline }
@@ -156,12 +171,12 @@ mod tests {
         assert_eq!(reads.begin_round(), None);
         reads.hold(2, Held::Reply(Token(3), Reply::Overloaded));
         assert_eq!(released(&mut reads, 9), [0; 0], "no round is confirmed");
-        reads.confirm(1);
+        confirmed(&mut reads, 1);
         assert_eq!(released(&mut reads, 0), [0; 0], "entry 1 is not published");
         assert_eq!(released(&mut reads, 9), [1, 2], "3 came after the round began");
         assert_eq!(reads.begin_round(), Some(2));
-        reads.confirm(2);
-        reads.confirm(1);
+        confirmed(&mut reads, 2);
+        confirmed(&mut reads, 1);
         assert_eq!(released(&mut reads, 1), [0; 0], "entry 2 is not published");
         assert_eq!(released(&mut reads, 2), [3]);
         assert!(reads.is_empty());
@@ -175,11 +190,11 @@ mod tests {
         reads.begin_round();
         reads.admit(read(3, 0, 99), 9).expect("there is room");
         assert_eq!(tokens(reads.runnable(LogIndex(5))), [0; 0]);
-        reads.confirm(1);
+        confirmed(&mut reads, 1);
         assert_eq!(tokens(reads.runnable(LogIndex(5))), [1]);
         assert_eq!(tokens(reads.runnable(LogIndex(7))), [2]);
         assert_eq!(reads.begin_round(), Some(2));
-        reads.confirm(2);
+        confirmed(&mut reads, 2);
         assert_eq!(tokens(reads.runnable(LogIndex(5))), [3]);
     }
 
@@ -192,7 +207,7 @@ mod tests {
             reads.admit(read(3, 99, 20), 3).expect("and for three");
             assert!(reads.admit(read(4, 0, 10), 3).is_err(), "round {round}");
             let begun = reads.begin_round().expect("they ask for a round");
-            reads.confirm(begun);
+            confirmed(&mut reads, begun);
             assert_eq!(tokens(reads.runnable(LogIndex(5))), [1]);
             reads.admit(read(5, 0, 10), 3).expect("there is room for another");
             assert!(reads.admit(read(6, 0, 10), 3).is_err());

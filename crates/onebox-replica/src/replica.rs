@@ -11,18 +11,20 @@ use onebox_service::attempt::{Attempt, Command, Reply, RequestId};
 use onebox_service::{Code, Fault, FaultKind, Service, Time};
 use onebox_store::log::{self, Cut, LogOptions};
 use onebox_store::names::NodeId;
-use onebox_store::state::{State, StateOptions, View};
+use onebox_store::state::{State, StateOptions, View, install_snapshot};
 use onebox_store::{Disk, LogIndex, Term};
 
 use crate::admission::Queue;
 use crate::background::Jobs;
 use crate::clock::LogClock;
-use crate::consensus::{Committed, Consensus, Start, voters_of};
+use crate::consensus::{Consensus, Start};
 use crate::effect::{Effects, Note, Query, Stop};
 use crate::execution::{Ended, Execution};
 use crate::input::{Clock, Input, Read, Token};
-use crate::limits::Limits;
+use crate::limits::{ELECTION_TICKS_MIN, Limits};
+use crate::membership::{Membership, PeerId};
 use crate::reads::{Held, Reads};
+use crate::snapshots::Snapshots;
 
 /// The time between two [`Input::Tick`]s, in microseconds.
 pub const TICK_MICROS: u64 = 50_000;
@@ -46,6 +48,21 @@ pub struct Setup {
     pub cache_bytes: usize,
     /// Bytes of dirty rows at which they are flushed.
     pub flush_bytes_target: usize,
+    /// Ticks without a leader after which a replica may campaign; it waits up to twice as long.
+    pub election_ticks: usize,
+    /// What a disk without data begins with.
+    pub beginning: Beginning,
+}
+
+/// What a replica without data begins with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Beginning {
+    /// A partition of which it is the only member.
+    Alone,
+    /// A partition that begins with these voters, all of which begin alike.
+    Voters(Vec<PeerId>),
+    /// Nothing: it waits until the members of a partition take it in.
+    Join,
 }
 
 /// How a replica is doing.
@@ -61,16 +78,24 @@ pub struct Status {
     pub dirty_bytes: usize,
     /// Whether writes are refused for want of disk.
     pub disk_low: bool,
+    /// Whether it leads and has applied what was there when its term began.
+    pub leads: bool,
+    /// Its term.
+    pub term: Term,
+    /// The leader, as far as it knows.
+    pub leader: Option<PeerId>,
+    /// Everything up to here is known to be committed.
+    pub committed: LogIndex,
 }
 
 /// An entry that was executed here and is not yet committed.
-struct InFlight {
+pub(crate) struct InFlight {
     /// Its number by this leader's count.
-    number: u64,
-    index: LogIndex,
-    term: Term,
-    time: Time,
-    replies: Vec<(Token, Reply)>,
+    pub(crate) number: u64,
+    pub(crate) index: LogIndex,
+    pub(crate) term: Term,
+    pub(crate) time: Time,
+    pub(crate) replies: Vec<(Token, Reply)>,
 }
 
 /// A replica. See the module.
@@ -84,15 +109,25 @@ pub struct Replica {
     pub(crate) consensus: Consensus,
     pub(crate) queue: Queue,
     pub(crate) reads: Reads,
-    in_flight: VecDeque<InFlight>,
+    pub(crate) in_flight: VecDeque<InFlight>,
     /// Number of the last entry that is published.
-    published: u64,
+    pub(crate) published: u64,
     pub(crate) view: View,
     seed: u64,
     pub(crate) segment_bytes: u64,
+    pub(crate) node: NodeId,
     pub(crate) replaying: bool,
+    /// It was committed when this process started: applied without giving views.
+    pub(crate) replay_to: LogIndex,
+    /// It has no state of its own, and waits for a peer's.
+    pub(crate) hollow: bool,
+    pub(crate) snapshots: Snapshots,
+    /// The term in which it was told that this replica leads.
+    pub(crate) led: Option<Term>,
+    /// A change of the members that was proposed here: its entry, its term, who asked.
+    pub(crate) changing: Option<(LogIndex, Term, Token)>,
     pub(crate) disk_low: bool,
-    draining: bool,
+    pub(crate) draining: bool,
     pub(crate) stopped: Option<Stop>,
     pub(crate) jobs: Jobs,
     pub(crate) log_bytes_unflushed: u64,
@@ -116,26 +151,48 @@ impl Replica {
     /// # Errors
     /// The fault: damage, a version that this build cannot read, a disk that fails.
     pub fn open(disk: &Arc<dyn Disk>, service: Arc<dyn Service>, setup: Setup) -> Result<Opened, Fault> {
-        let Setup { limits, node, seed, segment_bytes, cache_bytes, flush_bytes_target } = setup;
+        let Setup { limits, node, seed, segment_bytes, cache_bytes, flush_bytes_target, election_ticks, beginning } = setup;
+        let log_options = LogOptions { segment_bytes, node };
+        install_snapshot(disk, log_options)?;
         let options = StateOptions { cache_bytes, hash_seed: seed, flush_bytes_target, node };
         let (mut state, base) = State::open(Arc::clone(disk), options)?;
         let applied = base.applied;
-        let log = log::open(Arc::clone(disk), LogOptions { segment_bytes, node }, applied.index, applied.term, None)?;
+        let log = log::open(Arc::clone(disk), log_options, applied.index, applied.term, None)?;
         if log.reader.last() < applied.index || log.reader.first() > applied.index.next() {
             let (first, last) = (log.reader.first(), log.reader.last());
             let detail =
                 format!("base.redb holds everything up to entry {}, the log has {first} to {last}: entries are missing", applied.index);
             return Err(Fault::new(FaultKind::Damage, "open", "log", detail));
         }
-        let id = (node.0 as u64 & (u64::MAX >> 1)).max(1);
-        let stored = log.membership.or(base.membership);
-        let voters = stored.as_deref().map_or_else(|| vec![id], voters_of);
-        let membership = stored.is_none().then(|| id.to_le_bytes().to_vec());
-        if let Some(membership) = &membership {
-            state.set_membership(membership.clone());
+        let id = PeerId::of(node);
+        // The log states the members it began with, the base those at its position.
+        let (membership, first_membership) = match base.membership.or(log.membership) {
+            Some(stored) => (members_of(&stored)?, None),
+            None => {
+                let begun = beginning.members(id);
+                let first = (!begun.is_empty()).then(|| begun.encode());
+                (begun, first)
+            }
+        };
+        let hollow = membership.is_empty();
+        if !hollow {
+            state.set_membership(membership.encode());
         }
-        state.set_replaying(true);
-        let start = Start { id, voters, hard_state: log.hard_state, applied: applied.index, seed, reader: log.reader, membership };
+        let alone = membership == Membership::of_voters([id]);
+        let replay_to = log.hard_state.commit.max(applied.index);
+        let replaying = alone || replay_to > applied.index;
+        state.set_replaying(replaying);
+        let start = Start {
+            id,
+            membership,
+            hard_state: log.hard_state,
+            applied: applied.index,
+            seed,
+            reader: log.reader,
+            election_ticks: election_ticks.max(ELECTION_TICKS_MIN),
+            first_membership,
+            hollow,
+        };
         let mut clock = LogClock::new();
         clock.seen(applied.time);
         let view = state.publish();
@@ -153,7 +210,13 @@ impl Replica {
             view,
             seed,
             segment_bytes,
-            replaying: true,
+            node,
+            replaying,
+            replay_to,
+            hollow,
+            snapshots: Snapshots::default(),
+            led: None,
+            changing: None,
             disk_low: false,
             draining: false,
             stopped: None,
@@ -176,7 +239,10 @@ impl Replica {
             Input::PersistFailed(fault) => self.stop(Stop::Fault(fault)),
             Input::Tick => self.tick(clock),
             Input::DiskFree { bytes } => self.disk_free(bytes),
-            Input::Drain => self.draining = true,
+            Input::Peer(message) => self.hear_peer(message),
+            Input::Change(token, change) => self.change_members(token, change),
+            Input::Transfer(token, to) => self.hand_over(token, to),
+            Input::Drain => self.drain(),
         }
     }
 
@@ -198,7 +264,21 @@ impl Replica {
             queued: self.queue.len(),
             dirty_bytes: self.execution.state.dirty_bytes(),
             disk_low: self.disk_is_low(),
+            leads: self.serves_reads(),
+            term: self.consensus.term(),
+            leader: self.consensus.leader(),
+            committed: self.consensus.committed(),
         }
+    }
+
+    /// The members as of the last committed entry that it knows.
+    pub fn membership(&self) -> &Membership {
+        self.consensus.membership()
+    }
+
+    /// Itself among them.
+    pub fn id(&self) -> PeerId {
+        self.consensus.id()
     }
 
     /// Whether writes are refused for want of disk.
@@ -244,6 +324,8 @@ impl Replica {
             batch.spare_made = self.jobs.take_spare_made();
             self.effects.persist = Some(batch);
         }
+        self.effects.messages.extend(self.consensus.take_messages());
+        self.effects.messages.iter_mut().for_each(|message| message.clock = clock.wall.0);
         let full = self.reads.held() >= self.limits.held_answers_max;
         self.release();
         // What stopped for want of room among the held answers goes on at once.
@@ -256,8 +338,8 @@ impl Replica {
     // ---- inputs ----
 
     fn admit(&mut self, token: Token, attempt: Attempt) {
-        if self.stopped.is_some() || !self.serves() {
-            return self.reply(token, Reply::Retry("this node is starting or stopping"));
+        if let Some(reply) = self.not_here(self.serves()) {
+            return self.reply(token, reply);
         }
         if let Command::Call { body, .. } = &attempt.command
             && body.len() > self.limits.body_bytes_max
@@ -271,9 +353,8 @@ impl Replica {
     }
 
     fn admit_read(&mut self, read: Read) {
-        if !self.serves_reads() {
-            let why = if self.stopped.is_some() { STOPPED } else { "this node is starting or stopping" };
-            return self.effects.refused_reads.push((read.token, Reply::Retry(why)));
+        if let Some(reply) = self.not_here(self.serves_reads()) {
+            return self.effects.refused_reads.push((read.token, reply));
         }
         if let Err(read) = self.reads.admit(read, self.limits.reads_waiting_max) {
             self.effects.refused_reads.push((read.token, Reply::Overloaded));
@@ -281,8 +362,8 @@ impl Replica {
     }
 
     fn ask_fate(&mut self, clock: Clock, token: Token, id: RequestId) {
-        if self.stopped.is_some() || !self.serves_reads() {
-            return self.reply(token, Reply::Retry("this node is starting or stopping"));
+        if let Some(reply) = self.not_here(self.serves_reads()) {
+            return self.reply(token, reply);
         }
         // What is said of a deadline must hold for everything executed from now on: also in the open entry, whose time
         // stands, and after a clock that goes back.
@@ -314,13 +395,16 @@ impl Replica {
             return;
         }
         self.consensus.tick();
+        self.snapshots_tick();
+        if self.draining {
+            self.hand_over_for_drain();
+        }
         for token in self.reads.expired(clock.uptime) {
             let words = "the state did not reach the position asked for in time";
             self.effects.refused_reads.push((token, Reply::refused(Code::DeadlineExceeded, words)));
         }
         self.scrub_on();
         if self.ticks - self.quiet_since >= MARKER_TICKS
-            && self.serves()
             && self.queue.is_empty()
             && let Some(marker) = self.consensus.take_marker()
         {
@@ -335,8 +419,24 @@ impl Replica {
         self.serves_reads() && !self.draining
     }
 
-    fn serves_reads(&self) -> bool {
+    pub(crate) fn serves_reads(&self) -> bool {
         self.stopped.is_none() && self.consensus.leads()
+    }
+
+    /// What is said to a caller who has to ask again, or elsewhere.
+    fn not_here(&self, serves: bool) -> Option<Reply> {
+        if self.stopped.is_some() {
+            return Some(Reply::Retry(STOPPED));
+        }
+        if serves {
+            return None;
+        }
+        let leader = self.consensus.leader().filter(|leader| *leader != self.consensus.id());
+        Some(match leader {
+            Some(leader) => Reply::Elsewhere(Some(leader.0)),
+            None if self.consensus.is_alone() || self.draining => Reply::Retry("this node is starting or stopping"),
+            None => Reply::Elsewhere(None),
+        })
     }
 
     fn execute_queue(&mut self, clock: Clock) -> Result<(), Stop> {
@@ -381,7 +481,7 @@ impl Replica {
     }
 
     /// Who waits for the open entry, which is gone.
-    fn take_open_callers(&mut self) -> Vec<Token> {
+    pub(crate) fn take_open_callers(&mut self) -> Vec<Token> {
         self.open_replies.drain(..).map(|(token, _)| token).collect()
     }
 
@@ -418,110 +518,6 @@ impl Replica {
         self.in_flight.back().map_or(self.published, |last| last.number)
     }
 
-    fn hear_consensus(&mut self) -> Result<(), Stop> {
-        let mut applied_bytes = 0;
-        if self.replaying && self.execution.state.dirty_bytes() > self.limits.dirty_bytes_max {
-            // A replay waits for the flusher like any execution; the end of the flush brings the next turn.
-            return Ok(());
-        }
-        while let Some(news) = self.consensus.news().map_err(Stop::Fault)? {
-            if news.role_changed {
-                self.role_changed();
-            }
-            let mut last = None;
-            for committed in news.committed {
-                last = Some(committed.index);
-                applied_bytes += committed.data.len() as u64;
-                self.commit(committed)?;
-            }
-            if let Some(last) = last {
-                self.consensus.applied_to(last);
-                self.begin_serving(last);
-                self.publish();
-            }
-            if let Some((round, index)) = news.confirmed {
-                assert!(index <= self.consensus.progress().0, "a read round at {index} was confirmed before its entries were applied");
-                self.reads.confirm(round);
-            }
-            if self.replaying && applied_bytes > 0 {
-                // A long replay yields after each page, so that the node can say how far it is.
-                self.effects.again = true;
-                return Ok(());
-            }
-        }
-        Ok(())
-    }
-
-    fn begin_serving(&mut self, last: LogIndex) {
-        if self.replaying && self.consensus.leads() {
-            self.replaying = false;
-            self.execution.state.set_replaying(false);
-            self.effects.notes.push(Note::Leads { term: self.consensus.term().0, at: last });
-        }
-    }
-
-    fn commit(&mut self, committed: Committed) -> Result<(), Stop> {
-        let Committed { index, term, data } = committed;
-        let own = self.in_flight.front().is_some_and(|first| first.index == index && first.term == term);
-        if !own {
-            if !self.in_flight.is_empty() || !self.execution.is_empty() {
-                // What was executed here and not committed never happened.
-                self.undo_speculation("leadership was lost");
-            }
-            if data.is_empty() {
-                // The entry with which a leader begins its term.
-                self.execution.state.advance(index, term, self.execution.state.applied().time);
-            } else {
-                let time = self.execution.apply(index, &data)?;
-                self.clock.seen(time);
-                self.execution.state.commit_entry(index, term, time);
-            }
-            self.log_bytes_unflushed += data.len() as u64;
-            return Ok(());
-        }
-        let first = self.in_flight.pop_front().expect("its front was just looked at");
-        self.execution.state.commit_entry(index, term, first.time);
-        self.published = first.number;
-        let replies = first.replies.into_iter().map(|(token, reply)| (token, reply, index));
-        self.effects.replies.extend(replies);
-        Ok(())
-    }
-
-    fn role_changed(&mut self) {
-        if !self.consensus.leads() {
-            self.undo_speculation("leadership was lost");
-        }
-    }
-
-    /// Takes back everything that was executed here and is not committed; its callers may try again.
-    fn undo_speculation(&mut self, why: &'static str) {
-        self.execution.abandon();
-        let mut callers = self.take_open_callers();
-        while let Some(last) = self.in_flight.pop_back() {
-            self.execution.undo_entry();
-            // The entry may be on a disk, and another leader may yet commit it.
-            for (token, _) in last.replies {
-                self.reply(token, Reply::Unknown(why.to_owned()));
-            }
-        }
-        while let Some((token, _)) = self.queue.pop() {
-            callers.push(token);
-        }
-        for token in callers {
-            self.reply(token, Reply::Retry(why));
-        }
-        self.retry_held(why);
-    }
-
-    fn retry_held(&mut self, why: &'static str) {
-        let (held, reads) = self.reads.take_all();
-        for held in held {
-            let (Held::Reply(token, _) | Held::Fate(token, _)) = held;
-            self.reply(token, Reply::Retry(why));
-        }
-        self.effects.refused_reads.extend(reads.into_iter().map(|read| (read.token, Reply::Retry(why))));
-    }
-
     pub(crate) fn publish(&mut self) {
         if !self.replaying {
             self.view = self.execution.state.publish();
@@ -553,7 +549,7 @@ impl Replica {
     }
 
     fn finish_drain(&mut self) {
-        if !self.draining || !self.queue_is_idle() || self.jobs.flushing() {
+        if !self.draining || !self.queue_is_idle() || self.jobs.flushing() || self.hands_over() {
             return;
         }
         if self.execution.state.base_applied() == self.execution.state.applied() {
@@ -589,6 +585,7 @@ impl Replica {
             self.reply(token, Reply::Retry(STOPPED));
         }
         self.retry_held(STOPPED);
+        self.snapshots.forget();
         self.effects.stop = Some(stop.clone());
         self.stopped = Some(stop);
     }
@@ -597,4 +594,18 @@ impl Replica {
         self.seed = xxhash_rust::xxh3::xxh3_64_with_seed(b"entry", self.seed);
         self.seed
     }
+}
+
+impl Beginning {
+    fn members(&self, id: PeerId) -> Membership {
+        match self {
+            Beginning::Alone => Membership::of_voters([id]),
+            Beginning::Voters(voters) => Membership::of_voters(voters.iter().copied()),
+            Beginning::Join => Membership::default(),
+        }
+    }
+}
+
+fn members_of(stored: &[u8]) -> Result<Membership, Fault> {
+    Membership::decode(stored).ok_or_else(|| Fault::new(FaultKind::Damage, "open", "base.redb", "the record of the members makes no sense"))
 }

@@ -2,23 +2,30 @@
 //!
 //! The order, and why:
 //! 1. persist: the disk starts first, because everything else can happen while it works;
-//! 2. publish before replies: a client's next read must see what its answer was computed from;
-//! 3. replies, then queries, then background jobs;
-//! 4. stop last: what was committed before the fault is still answered.
+//! 2. messages to peers: whatever they depend on is on the disk already, so that their disks work in parallel;
+//! 3. publish before replies: a client's next read must see what its answer was computed from;
+//! 4. replies, then queries, then background jobs;
+//! 5. stop last: what was committed before the fault is still answered.
 
 use onebox_service::attempt::{Fate, Reply};
 use onebox_store::LogIndex;
 use onebox_store::state::{Retired, View};
 
+use crate::committing::AppliedEntry;
 use crate::consensus::PersistBatch;
 use crate::effect::{Effects, Job, Note, Query, Stop};
 use crate::input::{Clock, Input, Token};
+use crate::peer::PeerMessage;
 use crate::replica::Replica;
 
 /// What surrounds a replica: the node's threads, or the simulator.
 pub trait World {
     /// Writes a frame and syncs it, then gives [`Input::Persisted`] or [`Input::PersistFailed`].
     fn persist(&mut self, batch: PersistBatch);
+    /// Sends a message to a peer. It may be lost, delayed, doubled and overtaken.
+    fn send(&mut self, message: PeerMessage);
+    /// An entry was applied. Of use to whoever watches; nothing needs to be done.
+    fn applied(&mut self, _entry: AppliedEntry) {}
     /// Makes a state visible to readers.
     fn publish(&mut self, view: View);
     /// Answers an attempt.
@@ -48,9 +55,16 @@ pub fn take_turn(replica: &mut Replica, clock: Clock, inputs: impl IntoIterator<
 }
 
 fn perform(effects: Effects, world: &mut dyn World) -> bool {
-    let Effects { persist, publish, replies, fates, queries, refused_reads, jobs, discard, notes, again, drained, stop } = effects;
+    let Effects { persist, messages, applied, publish, replies, fates, queries, refused_reads, jobs, discard, notes, again, drained, stop } =
+        effects;
     if let Some(batch) = persist {
         world.persist(batch);
+    }
+    for message in messages {
+        world.send(message);
+    }
+    for entry in applied {
+        world.applied(entry);
     }
     if let Some(view) = publish {
         world.publish(view);

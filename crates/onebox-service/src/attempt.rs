@@ -104,6 +104,8 @@ pub enum Reply {
     Overloaded,
     /// It was not carried out, and certainly changed nothing; another attempt may be.
     Retry(&'static str),
+    /// This replica does not lead: it certainly changed nothing here. Another replica, named if it is known, may take it.
+    Elsewhere(Option<u64>),
     /// It was carried out and then neither confirmed nor undone for good: another attempt under the same id is safe
     /// and will tell.
     Unknown(String),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use onebox_replica::replica::{Opened, Setup, TICK_MICROS};
 use onebox_replica::turn::{World, take_turn};
-use onebox_replica::{Clock, Input, Job, Limits, Note, PersistBatch, Query, Read, Replica, Stop, Token};
+use onebox_replica::{Beginning, Clock, Input, Job, Limits, Note, PeerMessage, PersistBatch, Query, Read, Replica, Stop, Token};
 use onebox_service::attempt::{Attempt, Command, Fate, Reply, RequestId, Sequence, SessionId};
 use onebox_service::execute::{self, Context};
 use onebox_service::keyspace::{self, PLATFORM_TABLE};
@@ -58,6 +58,9 @@ impl World for Desk {
         self.done.push(Done::Persist);
         self.frame = Some(batch);
     }
+    fn send(&mut self, message: PeerMessage) {
+        panic!("a single member has nobody to talk to: {message:?}");
+    }
     fn publish(&mut self, view: View) {
         self.done.push(Done::Publish(view.position().index));
     }
@@ -81,6 +84,7 @@ impl World for Desk {
             Job::MoveToHistory(_) => "history",
             Job::Warm(_) => "warm",
             Job::Scrub { .. } => "scrub",
+            Job::ReadRows(_) | Job::Import(_) => panic!("a single member has nobody to exchange snapshots with"),
         }));
         self.jobs.push_back(job);
     }
@@ -129,7 +133,16 @@ impl Rig {
     }
 
     fn open(disk: MemoryDisk, limits: Limits, replay: Replay, clock: Clock, (segment_bytes, flush_bytes): (u64, usize)) -> Rig {
-        let setup = Setup { limits, node: NodeId(7), seed: 9, segment_bytes, cache_bytes: 1 << 20, flush_bytes_target: flush_bytes };
+        let setup = Setup {
+            limits,
+            node: NodeId(7),
+            seed: 9,
+            segment_bytes,
+            cache_bytes: 1 << 20,
+            flush_bytes_target: flush_bytes,
+            election_ticks: 10,
+            beginning: Beginning::Alone,
+        };
         let shared: Arc<dyn Disk> = Arc::new(disk.clone());
         let Opened { replica, writer, .. } = Replica::open(&shared, Arc::new(Cells(replay)), setup).expect("the disk is sound");
         let desk = Desk::default();

@@ -12,6 +12,7 @@ mod index;
 mod open;
 mod reader;
 mod replay;
+mod reset;
 mod segment;
 mod window;
 mod writer;
@@ -22,6 +23,7 @@ use crate::names::{LogIndex, NodeId, Term};
 pub use format::{FORMAT_VERSION, MEMBERSHIP_BYTES_MAX, SegmentNumber};
 pub use open::{Cut, Opened, Progress, open};
 pub use reader::LogReader;
+pub use reset::{Peek, Reset, peek, reset};
 pub use segment::{move_to_history, prepare_spare};
 pub use writer::{Appended, LogWriter};
 

@@ -87,7 +87,20 @@ pub fn open(
     let read = read_above(&*disk, &options, &found, &headers, begun.is_some(), progress)?;
     agrees_with_base(&read, applied, applied_term)?;
     settle(&*disk, &read, begun)?;
-    finish(disk, options, found, headers, read)
+    finish(disk, options, found, headers, read, applied)
+}
+
+/// Reads the end of a log from the segment on in which entries above `at` begin, and changes nothing.
+pub(super) fn read_down_to(disk: &dyn Disk, options: LogOptions, at: LogIndex) -> Result<Option<(SegmentNumber, Replay)>, Fault> {
+    let mut found = segment::find(disk)?;
+    all_are_there(&found)?;
+    let begun = begun_segment(disk, &options, &found)?;
+    found.retain(|number, _| Some(*number) != begun);
+    let Some((newest, _)) = found.last_key_value() else { return Ok(None) };
+    let newest = begun.unwrap_or(*newest);
+    let headers = headers_above(disk, &options, &found, at)?;
+    let read = read_above(disk, &options, &found, &headers, begun.is_some(), None)?;
+    Ok(Some((newest, read.replay)))
 }
 
 /// Every number from the oldest segment to the newest must be there.
@@ -270,6 +283,7 @@ fn finish(
     found: BTreeMap<SegmentNumber, Folder>,
     headers: BTreeMap<SegmentNumber, SegmentHeader>,
     read: Read,
+    applied: LogIndex,
 ) -> Result<Opened, Fault> {
     let (oldest, folder) = found.first_key_value().expect("there are segments");
     let first = match headers.get(oldest) {
@@ -285,7 +299,7 @@ fn finish(
     let writer = LogWriter::new(Arc::clone(&disk), options, file, read.bytes, of_another_version, &read.replay)?;
     let (hard_state, membership) = (read.replay.hard_state, read.replay.membership);
     let segments = Segments::new(found, &headers);
-    let reader = LogReader::new(disk, options, segments, first, read.replay.index, read.replay.end);
+    let reader = LogReader::new(disk, options, segments, (first, applied), read.replay.index, read.replay.end);
     Ok(Opened { writer, reader, hard_state, membership, cut: read.cut })
 }
 
@@ -313,5 +327,5 @@ fn first_start(disk: Arc<dyn Disk>, options: LogOptions, applied: LogIndex, begu
     segment::make(&*disk, &options, &header)?;
     let (replay, path) = (Replay::at(&header), Folder::Log.path(number));
     let read = Read { replay, path, bytes: options.segment_bytes, garbage: None, cut: None };
-    finish(disk, options, BTreeMap::from([(number, Folder::Log)]), BTreeMap::from([(number, header)]), read)
+    finish(disk, options, BTreeMap::from([(number, Folder::Log)]), BTreeMap::from([(number, header)]), read, applied)
 }

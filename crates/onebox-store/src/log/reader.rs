@@ -25,6 +25,8 @@ pub struct LogReader {
     segments: Segments,
     /// The oldest entry there is.
     first: LogIndex,
+    /// The oldest entry in `log/`.
+    first_kept: LogIndex,
     index: Index,
     /// The end of what is durable.
     end: Place,
@@ -43,6 +45,12 @@ impl Segments {
     pub(super) fn new(folders: BTreeMap<SegmentNumber, Folder>, headers: &BTreeMap<SegmentNumber, SegmentHeader>) -> Segments {
         let firsts = headers.iter().map(|(number, header)| (*number, header.first_index)).collect();
         Segments { folders, firsts }
+    }
+
+    /// The oldest entry of a segment that is still in `log/`, as far as headers are known.
+    fn first_kept(&self) -> Option<LogIndex> {
+        let mut kept = self.folders.iter().filter(|(_, folder)| **folder == Folder::Log);
+        kept.find_map(|(number, _)| self.firsts.get(number).copied())
     }
 
     /// The segment from which every entry above `index` is found, as far as headers are known.
@@ -139,11 +147,12 @@ impl LogReader {
         disk: Arc<dyn Disk>,
         options: LogOptions,
         segments: Segments,
-        first: LogIndex,
+        (first, applied): (LogIndex, LogIndex),
         index: Index,
         end: Place,
     ) -> LogReader {
-        LogReader { disk, options, segments, first, index, end, window: None, cursor: None }
+        let first_kept = segments.first_kept().unwrap_or(first).min(applied.next());
+        LogReader { disk, options, segments, first, first_kept, index, end, window: None, cursor: None }
     }
 
     /// Takes note of what the writer made durable; in the order of the writer's calls.
@@ -165,6 +174,12 @@ impl LogReader {
     /// The oldest entry that can be read; one above the last if there is none.
     pub fn first(&self) -> LogIndex {
         self.first
+    }
+
+    /// The oldest entry for peers: still in `log/`, or above the position that the log was opened at. What is older is in
+    /// the history, for rebuilding.
+    pub fn first_kept(&self) -> LogIndex {
+        self.first_kept
     }
 
     /// The last entry that can be read; one below the first if there is none.
@@ -288,6 +303,7 @@ impl LogReader {
             let folder = self.segments.folders.get_mut(number).expect("only segments of this log are retired");
             *folder = Folder::History;
         }
+        self.first_kept = self.segments.first_kept().unwrap_or(self.first_kept);
         if let Some((oldest, _)) = self.segments.folders.iter().find(|(_, folder)| **folder == Folder::Log) {
             self.index.forget_below(Place { segment: *oldest, offset: 0 });
         }

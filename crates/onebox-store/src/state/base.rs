@@ -28,11 +28,14 @@ const ROWS: TableDefinition<'static, &'static [u8], &'static [u8]> = TableDefini
 const META: TableDefinition<'static, &'static str, &'static [u8]> = TableDefinition::new("meta");
 const META_KEY: &str = "base";
 
+/// Memory for pages while a snapshot is written.
+const SNAPSHOT_CACHE_BYTES: usize = 4 << 20;
+
 /// The folder of the base's file: the disk's own.
-const FOLDER: &str = "";
+pub(crate) const FOLDER: &str = "";
 
 /// The open file, for as long as anything reads it.
-struct Base {
+pub(crate) struct Base {
     database: Database,
     file: Arc<dyn DiskFile>,
     /// The first fault of the disk. redb works no more after one, and says then only that there was one.
@@ -59,6 +62,12 @@ impl BaseReader {
             return Err(foreign(reader.meta.node, node));
         }
         Ok(reader)
+    }
+
+    /// Opens a base that is whole under another name, to look at it.
+    pub(crate) fn open_snapshot(disk: &dyn Disk, name: &str) -> Result<BaseReader, Fault> {
+        let base = Base::open(disk.open(name, OpenMode::Write)?, SNAPSHOT_CACHE_BYTES)?;
+        BaseReader::begin(Arc::new(base))
     }
 
     /// A crash on the way leaves at most a file of the other name, which the next start writes over.
@@ -138,7 +147,29 @@ impl Base {
         }
     }
 
-    fn write<'r>(&self, rows: impl IntoIterator<Item = (&'r [u8], Option<&'r [u8]>)>, meta: &Meta) -> Result<(), Fault> {
+    /// Makes an empty file under another name, for a snapshot.
+    pub(crate) fn create(disk: &dyn Disk, name: &str) -> Result<Base, Fault> {
+        Base::open(disk.open(name, OpenMode::Create)?, SNAPSHOT_CACHE_BYTES)
+    }
+
+    /// Writes some rows, ascending by key, without making them durable.
+    pub(crate) fn write_part<'r>(&self, rows: impl IntoIterator<Item = (&'r [u8], &'r [u8])>) -> Result<(), Fault> {
+        self.guarded("install", &|| "the rows of a snapshot".to_owned(), || {
+            let mut transaction = self.database.begin_write()?;
+            transaction.set_durability(Durability::None)?;
+            let mut table = transaction.open_table(ROWS)?;
+            let mut scratch = Vec::new();
+            for (key, value) in rows {
+                table.insert(key, stored_row(key, value, &mut scratch))?;
+            }
+            drop(table);
+            transaction.commit()?;
+            Ok(())
+        })
+    }
+
+    /// Writes rows, ascending by key, and the record, in one durable transaction.
+    pub(crate) fn write<'r>(&self, rows: impl IntoIterator<Item = (&'r [u8], Option<&'r [u8]>)>, meta: &Meta) -> Result<(), Fault> {
         let mut last = Vec::new();
         let place = std::cell::RefCell::new(&mut last);
         let what = || format!("the rows after {}", describe(&place.borrow()));

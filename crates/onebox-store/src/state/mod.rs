@@ -30,6 +30,7 @@ mod lifecycle;
 mod merge;
 mod runs;
 mod scrub;
+mod snapshot;
 mod twin_header;
 mod view;
 
@@ -46,6 +47,7 @@ pub use self::flush::{FlushJob, Flushed, Retired};
 pub use self::journal::Mark;
 pub use self::runs::{MergeJob, Merged};
 pub use self::scrub::{ScrubJob, ScrubProgress};
+pub use self::snapshot::{SnapshotFacts, SnapshotImport, SnapshotSource, install_snapshot};
 pub use self::view::View;
 pub use crate::names::NodeId;
 
@@ -193,6 +195,12 @@ impl State {
         self.committed.applied
     }
 
+    /// The chain and the digest as of the last committed entry.
+    #[must_use]
+    pub fn committed_digests(&self) -> (Chain, StateDigest) {
+        (self.committed.chain, self.committed.sums.digest)
+    }
+
     /// The last entry that the base contains.
     #[must_use]
     pub fn base_applied(&self) -> Applied {
@@ -215,6 +223,12 @@ impl State {
     #[must_use]
     pub fn view(&self) -> View {
         self.view.clone()
+    }
+
+    /// The base as it is now, for a peer.
+    #[must_use]
+    pub fn snapshot(&self) -> SnapshotSource {
+        SnapshotSource::new(self.base.clone())
     }
 
     /// A scrub of the base as it is now.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use inventory::Inventory;
 use onebox_replica::turn::take_turn;
-use onebox_replica::{Clock, Input, Job, JobDone, Limits, Replica, Status, Token, replica};
+use onebox_replica::{Beginning, Clock, Input, Job, JobDone, Limits, Replica, Status, Token, replica};
 use onebox_service::execute::{self, Context};
 use onebox_service::{Failure, Fault, Time};
 use onebox_store::log::Cut;
@@ -109,7 +109,16 @@ impl Machine {
         history.process_ended();
         let shared = Interleaved::new(disk.clone());
         let (segment_bytes, cache_bytes, flush_bytes_target) = (SEGMENT_BYTES, 256 * KIB, 12 * KIB);
-        let setup = replica::Setup { limits, node: NODE, seed, segment_bytes, cache_bytes, flush_bytes_target };
+        let setup = replica::Setup {
+            limits,
+            node: NODE,
+            seed,
+            segment_bytes,
+            cache_bytes,
+            flush_bytes_target,
+            election_ticks: 10,
+            beginning: Beginning::Alone,
+        };
         let opened = Replica::open(&(Arc::new(shared.clone()) as Arc<dyn Disk>), Arc::new(Inventory), setup);
         let power_failed = disk.operations() > power_fails_at;
         match opened {
@@ -247,7 +256,7 @@ impl Machine {
             Job::Flush(_) => Work::Flush,
             Job::PrepareSpare { .. } => Work::Spare,
             Job::MoveToHistory(_) => Work::MoveToHistory,
-            Job::Merge(_) | Job::Warm(_) | Job::Scrub { .. } => Work::Other,
+            Job::Merge(_) | Job::Warm(_) | Job::Scrub { .. } | Job::ReadRows(_) | Job::Import(_) => Work::Other,
         };
         let done: JobDone = self.shared.while_running(seed, |disk| job.run(disk));
         self.hear_the_log();

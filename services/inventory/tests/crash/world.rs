@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::fmt::{self, Debug, Write};
 
 use onebox_replica::turn::World;
-use onebox_replica::{Job, Note, PersistBatch, Query, Stop, Token};
+use onebox_replica::{Job, Note, PeerMessage, PersistBatch, Query, Stop, Token};
 use onebox_service::attempt::{Fate, Reply};
 use onebox_store::LogIndex;
 use onebox_store::state::{Retired, View};
@@ -62,6 +62,10 @@ impl World for Desk {
             self.history.log(entry);
         }
         self.frame = Some(batch);
+    }
+
+    fn send(&mut self, message: PeerMessage) {
+        panic!("a single member has nobody to talk to: {message:?}");
     }
 
     fn publish(&mut self, view: View) {
@@ -122,6 +126,8 @@ impl Debug for JobName<'_> {
             Job::PrepareSpare { segment_bytes } => write!(f, "spare of {segment_bytes}"),
             Job::MoveToHistory(segments) => write!(f, "history {segments:?}"),
             Job::Scrub { rows, .. } => write!(f, "scrub {rows}"),
+            Job::ReadRows(_) => f.write_str("rows"),
+            Job::Import(_) => f.write_str("import"),
             Job::Warm(job) => write!(f, "{job:?}"),
         }
     }

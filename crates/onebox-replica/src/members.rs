@@ -1,0 +1,110 @@
+//! A replica among its peers: what they say, changes of the members, leadership handed over.
+
+use onebox_service::Code;
+use onebox_service::attempt::Reply;
+use onebox_store::{LogIndex, Term};
+
+use crate::effect::Note;
+use crate::input::Token;
+use crate::membership::{Change, PeerId};
+use crate::peer::{ConsensusKind, PeerBody, PeerMessage};
+use crate::replica::Replica;
+
+impl Replica {
+    pub(crate) fn hear_peer(&mut self, message: PeerMessage) {
+        if self.stopped.is_some() || message.to != self.consensus.id().0 {
+            return;
+        }
+        let from = PeerId(message.from);
+        let heard = match message.body {
+            Some(PeerBody::Consensus(said)) => {
+                // Too many rows wait for the flusher: the leader sends the entries again later.
+                let full = self.execution.state.dirty_bytes() > self.limits.dirty_bytes_max;
+                if full && said.kind == ConsensusKind::Append as i32 && !self.consensus.leads() {
+                    return;
+                }
+                self.consensus.hear(from, said)
+            }
+            Some(PeerBody::Behind(behind)) => {
+                if Term(behind.term) >= self.consensus.term() && self.consensus.leader() == Some(from) {
+                    self.want_snapshot(self.consensus.progress().0.next());
+                }
+                Ok(())
+            }
+            Some(PeerBody::Fetch(fetch)) => {
+                self.give_rows(from, fetch);
+                Ok(())
+            }
+            Some(PeerBody::Rows(piece)) => {
+                self.take_rows(piece);
+                Ok(())
+            }
+            None => Err("a message of a kind that this version does not know".to_owned()),
+        };
+        if let Err(what) = heard {
+            self.effects.notes.push(Note::PeerNonsense { from, what });
+        }
+    }
+
+    /// Changes the members, if that is safe now. The answer comes when the change is committed in both its halves.
+    pub(crate) fn change_members(&mut self, token: Token, change: Change) {
+        if !self.serves_reads() {
+            let leader = self.consensus.leader().map(|leader| leader.0);
+            return self.reply(token, Reply::Elsewhere(leader));
+        }
+        match self.consensus.propose_change(change) {
+            Ok(index) => self.changing = Some((index, self.consensus.term(), token)),
+            Err(words) => self.reply(token, Reply::refused(Code::FailedPrecondition, words)),
+        }
+    }
+
+    /// The members are others from here on.
+    pub(crate) fn members_changed(&mut self, index: LogIndex, term: Term) {
+        let members = self.consensus.membership().clone();
+        if let Some((begun, in_term, _)) = self.changing
+            && index > begun
+            && term == in_term
+            && !members.is_joint()
+            && let Some(token) = self.take_changing()
+        {
+            self.effects.replies.push((token, Reply::Done { response: Vec::new(), repeated: false }, index));
+        }
+        self.effects.notes.push(Note::Members { at: index, members });
+    }
+
+    /// Leadership was lost before the change was known to be committed.
+    pub(crate) fn change_is_unknown(&mut self) {
+        if let Some(token) = self.take_changing() {
+            self.reply(token, Reply::Unknown("leadership was lost while the members were changed: look at them, and ask again".to_owned()));
+        }
+    }
+
+    /// Hands leadership over; nothing is lost, and callers go on at the other.
+    pub(crate) fn hand_over(&mut self, token: Token, to: PeerId) {
+        let reply = match self.consensus.transfer_leadership(to) {
+            Ok(()) => Reply::Done { response: Vec::new(), repeated: false },
+            Err(words) => Reply::refused(Code::FailedPrecondition, words),
+        };
+        self.reply(token, reply);
+    }
+
+    /// The node is to stop: somebody else leads first, if there is somebody.
+    pub(crate) fn drain(&mut self) {
+        self.draining = true;
+        self.hand_over_for_drain();
+    }
+
+    pub(crate) fn hand_over_for_drain(&mut self) {
+        if self.consensus.leads()
+            && let Some(successor) = self.consensus.best_successor()
+        {
+            // Asked again at the next tick, if it does not come to it.
+            let _ = self.consensus.transfer_leadership(successor);
+        }
+    }
+
+    /// Whether a drain still waits for somebody else to lead.
+    pub(crate) fn hands_over(&self) -> bool {
+        self.consensus.leads() && self.consensus.best_successor().is_some()
+    }
+}

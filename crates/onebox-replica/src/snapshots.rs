@@ -1,0 +1,259 @@
+//! Fetching a whole state from a peer, and giving one: for a replica that is new, or so far behind that no log reaches it.
+//!
+//! The follower asks, piece by piece; the leader keeps the base of one instant for it, and the log behind it. What was
+//! fetched is installed by the next start, which is the one path that every start takes: so the replica stops for it.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use onebox_service::{Fault, FaultKind, Time};
+use onebox_store::state::{Applied, Chain, SnapshotFacts, SnapshotImport, SnapshotSource, StateDigest};
+use onebox_store::{Disk, LogIndex, NodeId, Term};
+
+use crate::effect::{Job, Note, Stop};
+use crate::limits::SNAPSHOT_PIECE_BYTES;
+use crate::membership::PeerId;
+use crate::peer::{Fetch, PeerBody, PeerMessage, SnapshotRow, SnapshotRows};
+use crate::replica::Replica;
+
+/// Ticks after which a piece is asked for again.
+const ASK_AGAIN_TICKS: u64 = 10;
+/// Ticks after the last piece for which a snapshot, and the log behind it, is kept for a peer.
+const KEPT_TICKS: u64 = 200;
+
+/// Both sides of it.
+#[derive(Default)]
+pub(crate) struct Snapshots {
+    /// This replica wants one, of at least this position.
+    wanted: Option<LogIndex>,
+    import: Option<Box<SnapshotImport>>,
+    /// A piece is being written.
+    writing: bool,
+    asked_at: Option<u64>,
+    /// For whom one is kept.
+    given: BTreeMap<PeerId, Given>,
+    /// A piece is being read.
+    reading: bool,
+    waiting: BTreeMap<PeerId, Fetch>,
+}
+
+struct Given {
+    source: SnapshotSource,
+    used_at: u64,
+}
+
+/// Writes a piece of a peer's snapshot.
+#[derive(Debug)]
+pub struct ImportJob {
+    /// None for the first piece.
+    import: Option<Box<SnapshotImport>>,
+    piece: SnapshotRows,
+    node: NodeId,
+}
+
+impl ImportJob {
+    /// Does it; gives the rest to go on with, or nothing once it is whole.
+    ///
+    /// # Errors
+    /// The fault.
+    pub fn run(self, disk: &dyn Disk) -> Result<Option<Box<SnapshotImport>>, Fault> {
+        let mut import = match self.import {
+            Some(import) => import,
+            None => Box::new(SnapshotImport::begin(disk, facts_of(&self.piece)?)?),
+        };
+        let rows: Vec<_> = self.piece.rows.iter().map(|row| (row.key[..].into(), row.value[..].into())).collect();
+        import.add(&rows)?;
+        if self.piece.last {
+            import.finish(disk, self.node)?;
+            return Ok(None);
+        }
+        Ok(Some(import))
+    }
+}
+
+/// Reads a piece of a snapshot for a peer.
+#[derive(Debug)]
+pub struct RowsJob {
+    to: PeerId,
+    source: SnapshotSource,
+    after: Bytes,
+}
+
+impl RowsJob {
+    /// Does it.
+    ///
+    /// # Errors
+    /// The fault.
+    pub fn run(self) -> Result<(PeerId, SnapshotRows), Fault> {
+        let SnapshotFacts { applied, chain, digest, rows: rows_total, membership } = self.source.facts();
+        let (rows, last) = self.source.rows_after(&self.after, SNAPSHOT_PIECE_BYTES)?;
+        let copied = |row: (onebox_service::Bytes, onebox_service::Bytes)| SnapshotRow {
+            key: Bytes::copy_from_slice(&row.0),
+            value: Bytes::copy_from_slice(&row.1),
+        };
+        let piece = SnapshotRows {
+            at: applied.index.0,
+            term: applied.term.0,
+            time: applied.time.0,
+            chain: Bytes::copy_from_slice(&chain.0.to_le_bytes()),
+            digest: Bytes::copy_from_slice(&digest.0.to_le_bytes()),
+            rows_total,
+            membership: membership.unwrap_or_default().into(),
+            after: self.after,
+            rows: rows.into_iter().map(copied).collect(),
+            last,
+        };
+        Ok((self.to, piece))
+    }
+}
+
+fn facts_of(piece: &SnapshotRows) -> Result<SnapshotFacts, Fault> {
+    let number = |bytes: &Bytes| {
+        let bytes = bytes[..].try_into();
+        bytes.map(u128::from_le_bytes).map_err(|_| Fault::new(FaultKind::Damage, "install", "snapshot", "its chain or digest is cut short"))
+    };
+    Ok(SnapshotFacts {
+        applied: Applied { index: LogIndex(piece.at), term: Term(piece.term), time: Time(piece.time) },
+        chain: Chain(number(&piece.chain)?),
+        digest: StateDigest(number(&piece.digest)?),
+        rows: piece.rows_total,
+        membership: Some(piece.membership.to_vec()),
+    })
+}
+
+impl Snapshots {
+    /// The lowest position behind which peers still need the log.
+    pub(crate) fn needed_above(&self) -> Option<LogIndex> {
+        self.given.values().map(|given| given.source.facts().applied.index).min()
+    }
+
+    /// Forgets everything that others wait for.
+    pub(crate) fn forget(&mut self) {
+        self.given.clear();
+        self.waiting.clear();
+        self.import = None;
+    }
+}
+
+impl Replica {
+    /// This replica's own log and state do not do: it needs a snapshot of at least this position.
+    pub(crate) fn want_snapshot(&mut self, at_least: LogIndex) {
+        if self.snapshots.wanted.is_none() {
+            self.effects.notes.push(Note::FetchesSnapshot { at_least });
+            self.snapshots.wanted = Some(at_least);
+        }
+    }
+
+    /// Asks for the next piece, and gives up what nobody asks for any more.
+    pub(crate) fn snapshots_tick(&mut self) {
+        let now = self.ticks;
+        self.snapshots.given.retain(|_, given| now - given.used_at <= KEPT_TICKS);
+        if self.hollow && self.consensus.leader().is_some() {
+            self.want_snapshot(LogIndex(1));
+        }
+        if self.snapshots.asked_at.is_none_or(|asked| now - asked >= ASK_AGAIN_TICKS) {
+            self.ask_for_rows();
+        }
+    }
+
+    fn ask_for_rows(&mut self) {
+        let Some(at_least) = self.snapshots.wanted else { return };
+        let Some(leader) = self.consensus.leader().filter(|leader| *leader != self.consensus.id()) else { return };
+        if self.snapshots.writing {
+            return;
+        }
+        self.snapshots.asked_at = Some(self.ticks);
+        let import = self.snapshots.import.as_ref();
+        let fetch = Fetch {
+            at: import.map_or(0, |import| import.facts().applied.index.0),
+            at_least: at_least.0,
+            after: import.map_or_else(Bytes::new, |import| Bytes::copy_from_slice(import.last_key())),
+        };
+        self.say(leader, PeerBody::Fetch(fetch));
+    }
+
+    fn say(&mut self, to: PeerId, body: PeerBody) {
+        self.effects.messages.push(PeerMessage::new(self.consensus.id(), to, body));
+    }
+
+    /// A peer asks for rows.
+    pub(crate) fn give_rows(&mut self, to: PeerId, fetch: Fetch) {
+        if self.hollow || !self.consensus.leads() {
+            return;
+        }
+        self.snapshots.waiting.insert(to, fetch);
+        self.read_rows();
+    }
+
+    fn read_rows(&mut self) {
+        while !self.snapshots.reading
+            && let Some((to, fetch)) = self.snapshots.waiting.pop_first()
+        {
+            let now = self.ticks;
+            let kept = self.snapshots.given.get_mut(&to).filter(|given| given.source.facts().applied.index.0 == fetch.at);
+            let (source, after) = match kept {
+                Some(given) => {
+                    given.used_at = now;
+                    (given.source.clone(), fetch.after)
+                }
+                None => {
+                    let source = self.execution.state.snapshot();
+                    if source.facts().applied.index.0 < fetch.at_least.max(1) {
+                        // The peer asks again when there is more in the base.
+                        self.execution.state.request_flush();
+                        continue;
+                    }
+                    self.snapshots.given.insert(to, Given { source: source.clone(), used_at: now });
+                    (source, Bytes::new())
+                }
+            };
+            self.snapshots.reading = true;
+            self.effects.jobs.push(Job::ReadRows(Box::new(RowsJob { to, source, after })));
+        }
+    }
+
+    /// A piece was read for a peer.
+    pub(crate) fn rows_read(&mut self, read: Result<(PeerId, SnapshotRows), Fault>) {
+        self.snapshots.reading = false;
+        match read {
+            Ok((to, piece)) => {
+                self.say(to, PeerBody::Rows(piece));
+                self.read_rows();
+            }
+            Err(fault) => self.stop(Stop::Fault(fault)),
+        }
+    }
+
+    /// A piece has come.
+    pub(crate) fn take_rows(&mut self, piece: SnapshotRows) {
+        let snapshots = &mut self.snapshots;
+        if snapshots.writing || snapshots.wanted.is_none_or(|at_least| piece.at < at_least.0) {
+            return;
+        }
+        let next = snapshots.import.as_ref().is_some_and(|import| {
+            import.facts().applied.index.0 == piece.at && import.last_key() == &piece.after[..] && !piece.after.is_empty()
+        });
+        if !next && !piece.after.is_empty() {
+            // A piece that came twice, or late.
+            return;
+        }
+        let import = snapshots.import.take().filter(|_| next);
+        snapshots.writing = true;
+        self.effects.jobs.push(Job::Import(Box::new(ImportJob { import, piece, node: self.node })));
+    }
+
+    /// A piece was written.
+    pub(crate) fn rows_written(&mut self, written: Result<Option<Box<SnapshotImport>>, Fault>) {
+        self.snapshots.writing = false;
+        match written {
+            Ok(Some(import)) => {
+                self.snapshots.import = Some(import);
+                self.ask_for_rows();
+            }
+            Ok(None) => self.stop(Stop::Reopen),
+            // Rows that are not what was stated: from the beginning.
+            Err(fault) if fault.kind == FaultKind::Damage => self.effects.notes.push(Note::SnapshotRefused(fault)),
+            Err(fault) => self.stop(Stop::Fault(fault)),
+        }
+    }
+}
