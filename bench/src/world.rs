@@ -47,9 +47,13 @@ impl World for Todo {
         match reply {
             Reply::Done { .. } => self.done += 1,
             Reply::Opened(session) => self.opened = Some(session),
-            Reply::Refused(_) | Reply::Overloaded | Reply::Elsewhere(_) | Reply::Retry(_) | Reply::Unknown(_) | Reply::SessionGone => {
-                self.refused += 1
-            }
+            Reply::Refused(_)
+            | Reply::Withdrawn
+            | Reply::Overloaded
+            | Reply::Elsewhere(_)
+            | Reply::Retry(_)
+            | Reply::Unknown(_)
+            | Reply::SessionGone => self.refused += 1,
         }
     }
     fn tell_fate(&mut self, _to: Token, _fate: Fate) {}

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use onebox_service::Time;
 use onebox_service::attempt::Command;
+use onebox_service::{Refusal, Time};
 
 use crate::client::Caller;
 use crate::{ATTEMPT_MICROS, LINGER_MICROS, LINGERING_MAX};
@@ -26,6 +26,8 @@ pub(crate) struct Call {
     pub(crate) retry_wait: u64,
     /// An attempt may have taken effect.
     pub(crate) ambiguous: bool,
+    /// What its caller is told once it is withdrawn.
+    pub(crate) refusal: Option<Refusal>,
 }
 
 /// The unsettled requests of one session.

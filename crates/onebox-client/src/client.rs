@@ -148,7 +148,17 @@ impl Client {
         let not_after = now.log.plus_micros(deadline.saturating_sub(now.uptime));
         let retry_wait = RETRY_FIRST_MICROS;
         let sent_at = now.uptime;
-        let call = Call { caller, command: Some(command), deadline, not_after, sent_at, retry_at: None, retry_wait, ambiguous: false };
+        let call = Call {
+            caller,
+            command: Some(command),
+            deadline,
+            not_after,
+            sent_at,
+            retry_at: None,
+            retry_wait,
+            ambiguous: false,
+            refusal: None,
+        };
         let calls = self.sessions.entry(session).or_default();
         let sequence = calls.add(call);
         let window = calls.window();
@@ -203,7 +213,13 @@ impl Client {
                 }
             }
             // A session that was opened and not heard of costs nothing: it expires.
-            Reply::Done { .. } | Reply::Overloaded | Reply::Retry(_) | Reply::Elsewhere(_) | Reply::Unknown(_) | Reply::SessionGone => {
+            Reply::Done { .. }
+            | Reply::Overloaded
+            | Reply::Withdrawn
+            | Reply::Retry(_)
+            | Reply::Elsewhere(_)
+            | Reply::Unknown(_)
+            | Reply::SessionGone => {
                 self.open_at = now.uptime.saturating_add(RETRY_MAX_MICROS);
             }
         }
@@ -218,9 +234,12 @@ impl Client {
     fn reply(&mut self, now: Now, id: RequestId, reply: Reply) {
         match reply {
             Reply::Done { response, repeated } => self.settle(id, Outcome::Done { response, repeated }),
-            Reply::Refused(refusal) => self.settle(id, Outcome::Refused(refusal)),
             // An earlier attempt may have taken effect, so that this one was turned away says nothing.
             Reply::Overloaded if self.is_ambiguous(id) => self.retry_later(now, id, true),
+            // An earlier attempt may still be on its way: only once it can do nothing is the refusal true.
+            Reply::Refused(refusal) if self.is_ambiguous(id) => self.withdraw(now, id, refusal),
+            Reply::Refused(refusal) => self.settle(id, Outcome::Refused(refusal)),
+            Reply::Withdrawn => self.withdrawn(id),
             Reply::Overloaded => self.settle(id, Outcome::Overloaded),
             Reply::Retry(_) | Reply::Elsewhere(_) => self.retry_later(now, id, false),
             Reply::Unknown(_) => self.retry_later(now, id, true),
@@ -246,6 +265,23 @@ impl Client {
         if let Some(Call { caller: Some(caller), .. }) = call {
             self.answer(caller, Some(id), outcome);
         }
+    }
+
+    /// Timeline to avoid: an attempt is delayed, its repetition is refused, the caller is told so; the first arrives, and acts.
+    fn withdraw(&mut self, now: Now, id: RequestId, refusal: Refusal) {
+        let Some(call) = self.call_of(id) else { return };
+        if call.command.is_none() {
+            return self.settle(id, Outcome::Refused(refusal));
+        }
+        call.command = Some(Command::Withdraw);
+        call.refusal = Some(refusal);
+        self.send(now, id.session, id.sequence.0);
+    }
+
+    fn withdrawn(&mut self, id: RequestId) {
+        let refusal = self.call_of(id).and_then(|call| call.refusal.take());
+        let words = "the request was withdrawn; nothing changed";
+        self.settle(id, Outcome::Refused(refusal.unwrap_or_else(|| Refusal::platform(Code::Aborted, words))));
     }
 
     fn retry_later(&mut self, now: Now, id: RequestId, ambiguous: bool) {

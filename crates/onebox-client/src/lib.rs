@@ -9,8 +9,10 @@
 
 mod calls;
 mod client;
+mod routes;
 
 pub use client::{Answer, Caller, Client, Effect, Input, Now, Outcome};
+pub use routes::Routes;
 
 /// Microseconds before the first repetition of an attempt; each further one waits twice as long.
 pub const RETRY_FIRST_MICROS: u64 = 10_000;

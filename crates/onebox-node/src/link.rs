@@ -387,7 +387,9 @@ fn refusal_of(reply: Reply) -> Refusal {
         Reply::Elsewhere(_) => Refusal::platform(Code::Unavailable, "another replica leads"),
         Reply::Retry(why) => Refusal::platform(Code::Unavailable, why),
         Reply::Unknown(why) => Refusal::platform(Code::Unknown, why),
-        Reply::Done { .. } | Reply::Opened(_) | Reply::SessionGone => panic!("a read was answered as if it were a write"),
+        Reply::Done { .. } | Reply::Opened(_) | Reply::Withdrawn | Reply::SessionGone => {
+            panic!("a read was answered as if it were a write")
+        }
     }
 }
 

@@ -67,6 +67,10 @@ impl Replica {
             self.log_bytes_unflushed = 0;
             self.execution.state.request_flush();
         }
+        if self.execution.state.dirty_bytes() > self.limits.dirty_bytes_max {
+            // Execution waits for a flush; with a target above the bound none would come.
+            self.execution.state.request_flush();
+        }
         if !self.jobs.flush
             && self.ticks >= self.jobs.flush_at
             && let Some(job) = self.execution.state.begin_flush()

@@ -19,6 +19,8 @@ pub enum RecordKind {
     OpenSession = 2,
     /// A session was kept alive.
     TouchSession = 3,
+    /// A request was withdrawn before it took effect.
+    Withdraw = 4,
 }
 
 /// One executed request, borrowing from the entry.
@@ -278,6 +280,7 @@ fn kind_of(number: u64) -> Result<RecordKind, String> {
         1 => Ok(RecordKind::CreateTenant),
         2 => Ok(RecordKind::OpenSession),
         3 => Ok(RecordKind::TouchSession),
+        4 => Ok(RecordKind::Withdraw),
         other => Err(format!("unknown kind of record {other}")),
     }
 }

@@ -15,7 +15,7 @@ use onebox_store::state::{Mark, State};
 use crate::effect::Stop;
 use crate::entry::{APPLY_VERSION, Entry, EntryWriter, Head, NewRecord, Record, RecordKind};
 use crate::limits::Limits;
-use crate::requests::{self, Effect, Known, KnownKey, Requests, Retention};
+use crate::requests::{self, Effect, Known, KnownKey, Requests, Retention, WITHDRAWN};
 
 /// A service, its state, and the entry that requests are executed into until it is sealed.
 pub struct Execution {
@@ -109,6 +109,7 @@ impl Execution {
             let known = self.requests.known(&self.state, attempt.id, attempt.acknowledged_below.0, now)?;
             let reply = match known {
                 Known::Fresh => None,
+                Known::Answered(answer) if answer.method == WITHDRAWN => Some(Reply::Withdrawn),
                 Known::Answered(answer) => Some(Reply::Done { response: answer.answer, repeated: true }),
                 Known::Forgotten => {
                     Some(Reply::refused(Code::Aborted, "this request was answered, and the answer acknowledged and forgotten"))
@@ -125,6 +126,13 @@ impl Execution {
             Command::CreateTenant { name } => self.create_tenant(attempt, name, disk_is_low),
             Command::OpenSession | Command::TouchSession if attempt.id.not_after < now => Ok(too_late()),
             Command::OpenSession => self.open_session(),
+            // Too late to take effect by itself.
+            Command::Withdraw if attempt.id.not_after < now => Ok(Ended::NoEffect(Reply::Withdrawn)),
+            Command::Withdraw => {
+                let record = platform_record(RecordKind::Withdraw, attempt, WITHDRAWN, &[], &[]);
+                self.remember(&record, &Recorded::default());
+                Ok(Ended::Effect(Reply::Withdrawn))
+            }
             Command::TouchSession => {
                 let record = platform_record(RecordKind::TouchSession, attempt, "", &[], &[]);
                 self.remember(&record, &Recorded::default());
@@ -373,7 +381,7 @@ impl Execution {
                 let opened = SessionId(number(index, answer)?);
                 return self.requests.apply_session(&mut self.state, opened, times.0, times.1).map_err(Stop::Fault);
             }
-            RecordKind::TouchSession => {}
+            RecordKind::TouchSession | RecordKind::Withdraw => {}
         }
         self.requests.add(&Effect { session, sequence, acknowledged_below, method, answer });
         Ok(())

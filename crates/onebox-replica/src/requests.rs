@@ -64,6 +64,9 @@ pub(crate) enum KnownKey {
     TableFull,
 }
 
+/// The name of the method of what was withdrawn: no service has a method of this name.
+pub(crate) const WITHDRAWN: &str = "onebox.Withdraw";
+
 /// How long things are kept. Logged with each entry, so that a changed setting does not change what was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
@@ -200,6 +203,7 @@ impl Requests {
     /// What became of a request, as of log time `now`.
     pub(crate) fn fate(&mut self, space: &dyn Keyspace, id: RequestId, now: Time) -> Result<Fate, Fault> {
         Ok(match self.known(space, id, u64::MAX - self.limits.session_window_max, now)? {
+            Known::Answered(answer) if answer.method == WITHDRAWN => Fate::NoEffect,
             Known::Answered(answer) => Fate::TookEffect { method: answer.method, response: answer.answer },
             Known::Forgotten | Known::SessionGone => Fate::Forgotten,
             Known::Fresh | Known::WindowFull if now <= id.not_after => Fate::Pending,

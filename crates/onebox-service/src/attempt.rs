@@ -73,6 +73,9 @@ pub enum Command {
     OpenSession,
     /// Keep an idle session from expiring.
     TouchSession,
+    /// Make sure that the request of this id does not take effect any more, unless it did: asked by a client that was told of
+    /// a refusal while an earlier attempt may still be on its way.
+    Withdraw,
 }
 
 /// One attempt at a request. A repeated attempt is equal to the first, but for `acknowledged_below`.
@@ -106,6 +109,8 @@ pub enum Reply {
     Retry(&'static str),
     /// This replica does not lead: it certainly changed nothing here. Another replica, named if it is known, may take it.
     Elsewhere(Option<u64>),
+    /// To [`Command::Withdraw`], and to what was withdrawn: it took no effect, and can no longer.
+    Withdrawn,
     /// It was carried out and then neither confirmed nor undone for good: another attempt under the same id is safe
     /// and will tell.
     Unknown(String),

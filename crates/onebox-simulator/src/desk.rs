@@ -1,0 +1,58 @@
+//! What a replica wanted done in one turn, laid out for the world to do.
+
+use onebox_replica::turn::World;
+use onebox_replica::{AppliedEntry, Job, Note, PeerMessage, PersistBatch, Query, Stop, Token};
+use onebox_service::attempt::{Fate, Reply};
+use onebox_store::LogIndex;
+use onebox_store::state::{Retired, View};
+
+#[derive(Default)]
+pub(crate) struct Desk {
+    pub(crate) frame: Option<PersistBatch>,
+    pub(crate) messages: Vec<PeerMessage>,
+    pub(crate) applied: Vec<AppliedEntry>,
+    pub(crate) view: Option<View>,
+    pub(crate) replies: Vec<(Token, Reply)>,
+    pub(crate) queries: Vec<Query>,
+    pub(crate) jobs: Vec<Job>,
+    pub(crate) notes: Vec<Note>,
+    pub(crate) drained: bool,
+    pub(crate) stop: Option<Stop>,
+}
+
+impl World for Desk {
+    fn persist(&mut self, batch: PersistBatch) {
+        self.frame = Some(batch);
+    }
+    fn send(&mut self, message: PeerMessage) {
+        self.messages.push(message);
+    }
+    fn applied(&mut self, entry: AppliedEntry) {
+        self.applied.push(entry);
+    }
+    fn publish(&mut self, view: View) {
+        self.view = Some(view);
+    }
+    fn reply(&mut self, to: Token, reply: Reply, _at: LogIndex) {
+        self.replies.push((to, reply));
+    }
+    fn tell_fate(&mut self, _to: Token, _fate: Fate) {}
+    fn query(&mut self, query: Query) {
+        self.queries.push(query);
+    }
+    fn start(&mut self, job: Job) {
+        self.jobs.push(job);
+    }
+    fn discard(&mut self, retired: Retired) {
+        drop(retired);
+    }
+    fn note(&mut self, note: Note) {
+        self.notes.push(note);
+    }
+    fn drained(&mut self) {
+        self.drained = true;
+    }
+    fn stop(&mut self, stop: Stop) {
+        self.stop = Some(stop);
+    }
+}

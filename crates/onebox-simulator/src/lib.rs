@@ -1,0 +1,30 @@
+//! The simulator: a whole cluster with the author's real service, on one thread, in virtual time, under faults,
+//! reproducibly.
+//!
+//! What runs in a machine is what runs in production: replica, log, state, client, `turn`. Only the world is made here:
+//! network, disks, clocks, processes, callers. A seed decides everything; [`run`] gives a [`Report`].
+//!
+//! Reading order: [`workload`], [`faults`], `plan`, `world`, `judge` and `checks`.
+
+pub mod chance;
+mod checks;
+mod desk;
+pub mod faults;
+mod gateway;
+mod judge;
+pub mod linearizability;
+mod machine;
+mod network;
+mod plan;
+pub mod register;
+mod strike;
+pub mod timeline;
+pub mod workload;
+mod world;
+
+pub use chance::Chance;
+pub use checks::{Broken, Verdict};
+pub use faults::{FAULTS, Fault, Injection};
+pub use plan::Options;
+pub use workload::{Ask, Ended, Operation, Workload};
+pub use world::{Report, run};

@@ -1,0 +1,202 @@
+//! One machine: a disk, a clock, and the process on it, if one runs.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use onebox_replica::replica::{self, Opened};
+use onebox_replica::turn::take_turn;
+use onebox_replica::{Beginning, Clock, Input, PeerId, PersistBatch, Replica, Token};
+use onebox_service::attempt::RequestId;
+use onebox_service::{Fault, Service, Time};
+use onebox_store::log::LogWriter;
+use onebox_store::memory::{CrashKind, MemoryDisk};
+use onebox_store::{Disk, NodeId};
+
+use crate::chance::Chance;
+use crate::desk::Desk;
+use crate::plan::Plan;
+
+/// When a run begins, by true time: a day in November 2023.
+pub(crate) const START: u64 = 1_700_000_000_000_000;
+
+pub(crate) struct Machine {
+    pub(crate) disk: MemoryDisk,
+    /// The identity of what is on the disk.
+    pub(crate) node: NodeId,
+    pub(crate) beginning: Beginning,
+    pub(crate) process: Option<Process>,
+    /// Counts the processes, so that what was meant for one does not reach the next.
+    pub(crate) incarnation: u64,
+    /// Stands still until then.
+    pub(crate) frozen_until: u64,
+    /// Its disk is slow until then.
+    pub(crate) slow_until: u64,
+    /// The change of the disk with which the power goes.
+    pub(crate) power_fails_at: Option<u64>,
+    /// Microseconds that its wall clock is ahead.
+    pub(crate) clock_ahead: i64,
+    /// Parts of a million that it runs too fast since `drift_from`.
+    pub(crate) drift: i64,
+    pub(crate) drift_from: u64,
+    /// Something turned over a bit on this disk, so that damage is no surprise.
+    pub(crate) rotten: bool,
+    pub(crate) chance: Chance,
+}
+
+pub(crate) struct Process {
+    pub(crate) replica: Replica,
+    writer: LogWriter,
+    pub(crate) inbox: Vec<Input>,
+    pub(crate) turn_due: bool,
+    started: u64,
+    /// On its way to the disk.
+    pub(crate) frame: Option<PersistBatch>,
+    /// Who waits for what.
+    pub(crate) callers: BTreeMap<Token, Waiting>,
+    pub(crate) stopped: bool,
+    pub(crate) ticks: u64,
+}
+
+/// Who waits at a machine for an answer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Waiting {
+    Attempt(usize, RequestId),
+    Read(usize, u64),
+    /// The world itself, which tends the membership.
+    Housekeeping,
+}
+
+impl Machine {
+    pub(crate) fn new(seed: u64, number: usize, node: NodeId, beginning: Beginning) -> Machine {
+        Machine {
+            disk: MemoryDisk::new(),
+            node,
+            beginning,
+            process: None,
+            incarnation: 0,
+            frozen_until: 0,
+            slow_until: 0,
+            power_fails_at: None,
+            clock_ahead: 0,
+            drift: 0,
+            drift_from: 0,
+            rotten: false,
+            chance: Chance::stream(seed, "machine", number as u64),
+        }
+    }
+
+    pub(crate) fn id(&self) -> PeerId {
+        PeerId::of(self.node)
+    }
+
+    pub(crate) fn wall(&self, now: u64) -> u64 {
+        let drifted = (now - self.drift_from) as i64 * self.drift / 1_000_000;
+        (START as i64 + now as i64 + self.clock_ahead + drifted) as u64
+    }
+
+    /// Its wall clock runs at another pace from now on.
+    pub(crate) fn set_drift(&mut self, now: u64, drift: i64) {
+        self.clock_ahead += (now - self.drift_from) as i64 * self.drift / 1_000_000;
+        (self.drift, self.drift_from) = (drift, now);
+    }
+
+    /// Starts a process on what is on the disk.
+    pub(crate) fn start(&mut self, now: u64, service: &Arc<dyn Service>, plan: &Plan) -> Result<(), Fault> {
+        assert!(self.process.is_none(), "a process runs already");
+        self.incarnation += 1;
+        self.frozen_until = 0;
+        let setup = replica::Setup {
+            limits: plan.limits,
+            node: self.node,
+            seed: self.chance.draw(),
+            segment_bytes: plan.segment_bytes,
+            cache_bytes: 256 * 1024,
+            flush_bytes_target: plan.flush_bytes,
+            election_ticks: plan.election_ticks,
+            beginning: self.beginning.clone(),
+        };
+        let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
+        let Opened { replica, writer, cut: _ } = Replica::open(&disk, Arc::clone(service), setup)?;
+        self.process = Some(Process {
+            replica,
+            writer,
+            inbox: Vec::new(),
+            turn_due: false,
+            started: now,
+            frame: None,
+            callers: BTreeMap::new(),
+            stopped: false,
+            ticks: 0,
+        });
+        Ok(())
+    }
+
+    /// Ends the process without warning. What it wrote and did not sync is still unsynced.
+    pub(crate) fn kill(&mut self) {
+        if let Some(process) = self.process.take() {
+            // Nothing that an orderly end of a value would still write may reach the disk.
+            self.disk.fail_after(0);
+            drop(process);
+        }
+        self.incarnation += 1;
+        self.power_fails_at = None;
+        self.disk.restart_process();
+    }
+
+    /// The machine loses power: of what was not synced, chance leaves something.
+    pub(crate) fn lose_power(&mut self) {
+        let kind = self.chance.pick(&[CrashKind::DropAll, CrashKind::KeepAll, CrashKind::Random, CrashKind::Random, CrashKind::Random]);
+        let image = self.disk.crash_image(self.chance.draw(), kind);
+        if let Some(process) = self.process.take() {
+            self.disk.fail_after(0);
+            drop(process);
+        }
+        self.incarnation += 1;
+        self.power_fails_at = None;
+        self.disk = image;
+    }
+
+    /// The disk is replaced by an empty one: what comes up on it is a new node.
+    pub(crate) fn wipe(&mut self) {
+        self.kill();
+        self.disk = MemoryDisk::new();
+        self.node = NodeId(u128::from(self.chance.draw()) << 64 | u128::from(self.chance.draw()));
+        self.beginning = Beginning::Join;
+        self.rotten = false;
+    }
+
+    /// Whether the power went in the middle of the work that was just done.
+    pub(crate) fn power_went(&self) -> bool {
+        self.power_fails_at.is_some_and(|at| self.disk.operations() > at)
+    }
+
+    /// One turn of its replica; gives what is to be done, and whether another turn should follow at once.
+    pub(crate) fn turn(&mut self, now: u64) -> Option<(Desk, bool)> {
+        let wall = Time(self.wall(now));
+        let process = self.process.as_mut()?;
+        process.turn_due = false;
+        let clock = Clock { wall, uptime: now - process.started };
+        let mut desk = Desk::default();
+        let inputs = std::mem::take(&mut process.inbox);
+        let again = take_turn(&mut process.replica, clock, inputs, &mut desk);
+        Some((desk, again))
+    }
+
+    /// Microseconds since the process started.
+    pub(crate) fn uptime(&self, now: u64) -> u64 {
+        self.process.as_ref().map_or(0, |process| now - process.started)
+    }
+
+    /// Writes the frame that waits; gives what the replica is told.
+    pub(crate) fn persist(&mut self) -> Option<Input> {
+        let process = self.process.as_mut()?;
+        let PersistBatch { number, batch, spare_made } = process.frame.take()?;
+        if spare_made {
+            process.writer.note_spare();
+        }
+        Some(match process.writer.append(&batch) {
+            Ok(appended) => Input::Persisted { number, appended, needs_spare: process.writer.needs_spare() },
+            Err(fault) => Input::PersistFailed(fault),
+        })
+    }
+}

@@ -1,0 +1,109 @@
+//! What a seed draws before its run begins: how many machines, which settings, down to silly ones, and what goes wrong.
+
+use onebox_replica::Limits;
+
+use crate::chance::Chance;
+use crate::faults::{self, FAULTS, Fault, Injection};
+
+const KIB: usize = 1024;
+const SECOND: u64 = 1_000_000;
+
+/// What is asked of a run.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where every choice is drawn from.
+    pub seed: u64,
+    /// Virtual microseconds during which things go wrong; the healing comes after.
+    pub micros: u64,
+    /// Machines; drawn if it is not said.
+    pub machines: Option<usize>,
+    /// What may go wrong.
+    pub faults: Vec<Fault>,
+    /// Of the list of what goes wrong, only these numbers.
+    pub keep: Option<Vec<usize>>,
+    /// Requests of all clients together, in a virtual second.
+    pub requests_per_second: u64,
+    /// Keep every event as text.
+    pub trace: bool,
+}
+
+impl Options {
+    /// A minute with every fault.
+    pub fn of_seed(seed: u64) -> Options {
+        let faults = FAULTS.iter().map(|(fault, _)| *fault).collect();
+        Options { seed, micros: 60 * SECOND, machines: None, faults, keep: None, requests_per_second: 60, trace: false }
+    }
+}
+
+/// What was drawn.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    pub(crate) machines: usize,
+    pub(crate) clients: usize,
+    pub(crate) tick: u64,
+    pub(crate) election_ticks: usize,
+    pub(crate) segment_bytes: u64,
+    pub(crate) flush_bytes: usize,
+    pub(crate) limits: Limits,
+    /// Microseconds from an input to the turn that takes it.
+    pub(crate) turn: u64,
+    /// Microseconds of a frame's way to the disk: at least, and more at most.
+    pub(crate) sync: (u64, u64),
+    /// Microseconds of a job: at least, and more at most.
+    pub(crate) job: (u64, u64),
+    /// Microseconds of a message: at least, and more at most.
+    pub(crate) link: (u64, u64),
+    /// Every message between peers goes through its bytes.
+    pub(crate) encodes: bool,
+    /// Microseconds that a caller waits.
+    pub(crate) deadline: u64,
+    pub(crate) injections: Vec<Injection>,
+}
+
+impl Plan {
+    pub(crate) fn draw(options: &Options) -> Plan {
+        let mut chance = Chance::stream(options.seed, "plan", 0);
+        let machines = chance.pick(&[3, 3, 3, 3, 5, 1]);
+        let machines = options.machines.unwrap_or(machines);
+        let limits = Limits {
+            entries_in_flight_max: chance.pick(&[1, 2, 2, 2, 5]),
+            entry_bytes_max: chance.pick(&[256, 4 * KIB, 64 * KIB]),
+            turn_requests_max: chance.pick(&[1, 3, 64, 256]),
+            queue_requests_max: chance.pick(&[8, 64, 1024]),
+            queue_bytes_max: 256 * KIB,
+            reads_waiting_max: chance.pick(&[8, 256]),
+            held_answers_max: chance.pick(&[4, 64, 1024]),
+            dirty_bytes_max: chance.pick(&[24 * KIB, 128 * KIB, 4096 * KIB]),
+            log_replay_bytes_max: chance.pick(&[16 * KIB as u64, 256 * KIB as u64, 8192 * KIB as u64]),
+            disk_free_min: 256 * KIB as u64,
+            session_idle_max: chance.pick(&[20 * SECOND, 3600 * SECOND]),
+            ..Limits::default()
+        };
+        let mut injections = faults::draw(options.seed, &options.faults, machines, options.micros);
+        if let Some(keep) = &options.keep {
+            injections.retain(|injection| keep.contains(&injection.number));
+        }
+        Plan {
+            machines,
+            clients: chance.between(2, 5) as usize,
+            tick: chance.pick(&[10_000, 20_000, 50_000]),
+            election_ticks: chance.pick(&[4, 5, 10]),
+            // A frame can hold an entry of any size that the budgets allow, which the small requests here never reach.
+            segment_bytes: chance.pick(&[64 * KIB as u64, 128 * KIB as u64, 512 * KIB as u64]),
+            flush_bytes: chance.pick(&[2 * KIB, 16 * KIB, 256 * KIB]),
+            limits,
+            turn: chance.pick(&[2, 20, 300]),
+            sync: chance.pick(&[(50, 50), (100, 900), (1_000, 4_000)]),
+            job: chance.pick(&[(100, 400), (1_000, 20_000)]),
+            link: chance.pick(&[(50, 50), (200, 300), (500, 2_000)]),
+            encodes: chance.once_in(4),
+            deadline: chance.pick(&[SECOND, 3 * SECOND, 10 * SECOND]),
+            injections,
+        }
+    }
+
+    /// The longest that a follower waits for a leader.
+    pub(crate) fn election(&self) -> u64 {
+        2 * self.election_ticks as u64 * self.tick
+    }
+}

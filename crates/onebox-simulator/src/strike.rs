@@ -1,0 +1,230 @@
+//! Making things go wrong, and right again.
+
+use onebox_replica::{Beginning, Input};
+use onebox_store::memory::MemoryDisk;
+
+use crate::faults::{Fault, Injection};
+use crate::network::Disturbance;
+use crate::timeline::{Place, What};
+use crate::world::{Event, World};
+
+impl World<'_> {
+    /// Something of the list goes wrong, if it finds what it is for.
+    pub(crate) fn strike(&mut self, place: usize) {
+        let injection = self.plan.injections[place];
+        let struck = self.struck(&injection, place);
+        let count = self.counts.entry(injection.fault).or_default();
+        if struck {
+            count.0 += 1
+        } else {
+            count.1 += 1
+        }
+        if struck {
+            let words = format!("{} at machine {} (other: {})", injection.fault, injection.machine, injection.other);
+            let what = What::Strike { number: injection.number, lasts: injection.lasts, words };
+            self.timeline.add(self.now, Place::Machine(injection.machine), what);
+            self.at(self.now + injection.lasts, Event::Relief(place));
+        }
+    }
+
+    fn struck(&mut self, injection: &Injection, by: usize) -> bool {
+        let Injection { fault, machine, other, lasts, chance, .. } = *injection;
+        let runs = self.machines[machine].process.is_some();
+        let until = self.now + lasts;
+        match fault {
+            Fault::Kill => {
+                self.machines[machine].kill();
+                self.at(until, Event::Start(machine));
+                runs
+            }
+            Fault::PowerLoss if runs => {
+                self.power_loss(machine);
+                true
+            }
+            Fault::PowerLossAtWork if runs => {
+                let after = chance % 24;
+                let slot = &mut self.machines[machine];
+                slot.power_fails_at = Some(slot.disk.operations() + after);
+                slot.disk.fail_after(after);
+                true
+            }
+            Fault::Pause if runs => {
+                self.machines[machine].frozen_until = until;
+                true
+            }
+            Fault::Isolate => self.cut(machine, by, true, true),
+            Fault::CutOneWay => self.cut(machine, by, true, false),
+            Fault::CutPair if self.machines.len() > 1 => {
+                let cut = Disturbance { cut: true, ..Disturbance::default() };
+                self.network.disturb(machine, other, by, cut);
+                self.network.disturb(other, machine, by, cut);
+                true
+            }
+            Fault::Lossy => self.everywhere(by, Disturbance { lost: chance % 400, ..Disturbance::default() }),
+            Fault::Doubled => self.everywhere(by, Disturbance { doubled: chance % 500, delay: 200_000, ..Disturbance::default() }),
+            Fault::Slow => self.everywhere(by, Disturbance { delay: 1_000 + chance % 300_000, ..Disturbance::default() }),
+            Fault::Clogged => {
+                let slow = Disturbance { delay: 2_000_000 + chance % 6_000_000, ..Disturbance::default() };
+                for from in 0..self.places() {
+                    self.network.disturb(from, machine, by, slow);
+                }
+                true
+            }
+            Fault::SlowDisk => {
+                self.machines[machine].slow_until = until;
+                true
+            }
+            Fault::DiskError if runs => {
+                let operation = ["read", "write", "open", "rename"][(chance % 4) as usize];
+                self.machines[machine].disk.fail_next(operation, "");
+                true
+            }
+            Fault::SyncError if runs => {
+                self.machines[machine].disk.fail_next("sync", ["", "log/", "base"][(chance % 3) as usize]);
+                true
+            }
+            Fault::FullDisk if runs => {
+                let disk = &self.machines[machine].disk;
+                let used: u64 = disk.files().iter().filter_map(|file| disk.read_file(file)).map(|bytes| bytes.len() as u64).sum();
+                disk.set_capacity(used + chance % 300_000);
+                true
+            }
+            Fault::RotInLog => self.rot(machine, "log/", chance, until),
+            Fault::RotInBase => self.rot(machine, "base.redb", chance, until),
+            Fault::WipedDisk if self.may_lose_a_disk(machine) => {
+                self.machines[machine].wipe();
+                self.timeline.add(self.now, Place::Machine(machine), What::Wiped);
+                self.at(until, Event::Start(machine));
+                true
+            }
+            Fault::ClockJump => {
+                // Up to the skew that a leader may have, in either direction.
+                self.machines[machine].clock_ahead += (chance % 1_000_000) as i64 - 500_000;
+                true
+            }
+            Fault::ClockDrift => {
+                let now = self.now;
+                self.machines[machine].set_drift(now, (chance % 20_000) as i64 - 10_000);
+                true
+            }
+            Fault::Transfer => self.transfer(machine),
+            Fault::Restart if runs => {
+                self.told(machine, Input::Drain);
+                true
+            }
+            Fault::PowerLoss
+            | Fault::PowerLossAtWork
+            | Fault::Pause
+            | Fault::CutPair
+            | Fault::DiskError
+            | Fault::SyncError
+            | Fault::FullDisk
+            | Fault::WipedDisk
+            | Fault::Restart => false,
+        }
+    }
+
+    /// It is over.
+    pub(crate) fn relief(&mut self, place: usize) {
+        let injection = self.plan.injections[place];
+        self.network.calm(place);
+        let slot = &mut self.machines[injection.machine];
+        match injection.fault {
+            Fault::FullDisk => slot.disk.set_capacity(u64::MAX),
+            Fault::ClockDrift => slot.set_drift(self.now, 0),
+            _ => {}
+        }
+        self.timeline.add(self.now, Place::Machine(injection.machine), What::Relief(injection.number));
+    }
+
+    /// Nothing goes wrong any more.
+    pub(crate) fn heal(&mut self) {
+        self.network.calm_all();
+        let now = self.now;
+        for number in 0..self.machines.len() {
+            let slot = &mut self.machines[number];
+            slot.frozen_until = slot.frozen_until.min(now);
+            slot.slow_until = 0;
+            slot.disk.set_capacity(u64::MAX);
+            slot.set_drift(now, 0);
+            if slot.power_fails_at.is_some() {
+                self.power_loss(number);
+            }
+            // Planned faults of the disk that were never met.
+            if self.machines[number].process.is_some() {
+                self.machines[number].disk.restart_process();
+            }
+            self.at(now + 1_000, Event::Start(number));
+        }
+        self.timeline.add(now, Place::World, What::Note("nothing goes wrong any more".to_owned()));
+    }
+
+    fn places(&self) -> usize {
+        self.machines.len() + self.plan.clients
+    }
+
+    fn everywhere(&mut self, by: usize, how: Disturbance) -> bool {
+        for from in 0..self.places() {
+            for to in 0..self.places() {
+                if from != to && (from < self.machines.len() || to < self.machines.len()) {
+                    // Gateways speak over streams, which lose and delay; what is doubled there, the client has repeated.
+                    let between_machines = from < self.machines.len() && to < self.machines.len();
+                    let doubled = if between_machines { how.doubled } else { 0 };
+                    self.network.disturb(from, to, by, Disturbance { doubled, ..how });
+                }
+            }
+        }
+        true
+    }
+
+    /// Cuts a machine from the others; in half of all cases from the gateways too.
+    fn cut(&mut self, machine: usize, by: usize, from: bool, to: bool) -> bool {
+        let others = if by.is_multiple_of(2) { self.places() } else { self.machines.len() };
+        let cut = Disturbance { cut: true, ..Disturbance::default() };
+        for other in (0..others).filter(|other| *other != machine) {
+            if from {
+                self.network.disturb(machine, other, by, cut);
+            }
+            if to {
+                self.network.disturb(other, machine, by, cut);
+            }
+        }
+        others > 1
+    }
+
+    /// What is promised holds while a majority keeps its disks; and of these all but this one must be whole and members.
+    fn may_lose_a_disk(&self, machine: usize) -> bool {
+        let members = &self.members.1;
+        let whole = |slot: &crate::machine::Machine| !slot.rotten && members.voters.contains(&slot.id().0);
+        let settled = members.peers().len() == self.machines.len() && !members.is_joint();
+        self.machines.len() > 2 && settled && self.machines.iter().all(whole) && self.machines[machine].power_fails_at.is_none()
+    }
+
+    /// Turns over a bit of a file while the machine is off.
+    fn rot(&mut self, machine: usize, of: &str, chance: u64, until: u64) -> bool {
+        if !self.may_lose_a_disk(machine) || self.machines[machine].beginning == Beginning::Join {
+            return false;
+        }
+        self.machines[machine].kill();
+        let disk: &MemoryDisk = &self.machines[machine].disk;
+        let files: Vec<String> = disk.files().into_iter().filter(|file| file.starts_with(of) && !file.contains("spare")).collect();
+        let struck = files.get(chance as usize % files.len().max(1)).and_then(|file| {
+            let bytes = disk.read_file(file)?;
+            // Somewhere in what was written: zeros at the end of a segment say nothing.
+            let written = bytes.iter().rposition(|byte| *byte != 0)? as u64 + 1;
+            disk.flip_bit(file, (chance >> 8) % written);
+            Some(())
+        });
+        self.machines[machine].rotten |= struck.is_some();
+        self.at(until, Event::Start(machine));
+        struck.is_some()
+    }
+
+    fn transfer(&mut self, to: usize) -> bool {
+        let to = self.machines[to].id();
+        let leader = self.machines.iter().position(|slot| slot.process.as_ref().is_some_and(|process| process.replica.status().leads));
+        let Some(leader) = leader.filter(|leader| self.machines[*leader].id() != to) else { return false };
+        self.asked(leader, |token| Input::Transfer(token, to));
+        true
+    }
+}

@@ -1,0 +1,84 @@
+//! What a service brings to be simulated: requests drawn by chance, and what must always hold.
+//!
+//! The world checks by itself, for every service, that what was acknowledged stays, once, that what was refused changed
+//! nothing, that replicas agree and that the cluster heals. A workload adds what only its service knows.
+
+use std::sync::Arc;
+
+use onebox_replica::entry::Record;
+use onebox_service::{Keyspace, MethodId, Refusal, Service};
+
+use crate::chance::Chance;
+
+/// A service under simulation. Everything but [`service`](Workload::service) and [`next`](Workload::next) may be left out.
+pub trait Workload {
+    /// The service.
+    fn service(&self) -> Arc<dyn Service>;
+
+    /// The next request of client number `client`.
+    fn next(&mut self, client: usize, chance: &mut Chance) -> Ask;
+
+    /// A client was told how its request ended: a response, or a refusal that changed nothing.
+    fn told(&mut self, _ask: &Ask, _answer: Result<&[u8], &Refusal>) {}
+
+    /// A request took effect; in the order in which they did. For a reference model.
+    ///
+    /// # Errors
+    /// What should not have happened.
+    fn happened(&mut self, _record: &Record<'_>) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// Looks at a state that readers see: sums that must be conserved, structure that must be sound.
+    ///
+    /// # Errors
+    /// What does not hold.
+    fn holds(&self, _state: &dyn Keyspace) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// Judges the operations of a whole run: is there an order in which one after the other explains every answer?
+    ///
+    /// # Errors
+    /// What cannot be explained.
+    fn explains(&self, _operations: &[Operation]) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// A request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ask {
+    /// The method.
+    pub method: MethodId,
+    /// The canonical encoding of the request.
+    pub body: Vec<u8>,
+    /// Whether it only reads.
+    pub reads: bool,
+    /// Whether, carried out, it always records events: its acknowledgement is then looked for in the log.
+    pub records: bool,
+}
+
+/// What a client did, and what it was told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Operation {
+    /// The client.
+    pub client: usize,
+    /// What was asked.
+    pub ask: Ask,
+    /// When, in virtual microseconds.
+    pub invoked: u64,
+    /// When it was told, and what.
+    pub ended: Option<(u64, Ended)>,
+}
+
+/// How an operation ended, as far as its client knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ended {
+    /// It was carried out; the encoded response.
+    Done(Vec<u8>),
+    /// It changed nothing.
+    Refused(Refusal),
+    /// It may have taken effect, or may still.
+    Unknown,
+}
