@@ -24,6 +24,8 @@ const HEARTBEAT_TICKS: usize = 1;
 const INFLIGHT_MESSAGES_MAX: usize = 256;
 /// Bytes of entries proposed and not committed, beyond what `entries_in_flight_max` already bounds.
 const UNCOMMITTED_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// More than an entry's record has in a frame beside its data.
+const ENTRY_OVERHEAD_BYTES: u64 = 64;
 /// Entries that a learner may lack of the committed ones and be given a vote.
 const PROMOTION_LAG_MAX: u64 = 1_000;
 
@@ -92,6 +94,10 @@ pub(crate) struct Consensus {
     batch: Batch,
     batch_ready: u64,
     batch_due: bool,
+    /// Bytes of the entries taken from a leader since the last frame left.
+    taken_bytes: u64,
+    /// What one frame may have of them: it must fit a segment.
+    frame_bytes_max: u64,
     /// What may be said once the next frame is on the disk.
     batch_messages: Vec<PeerMessage>,
     frames: u64,
@@ -117,6 +123,8 @@ pub(crate) struct Start {
     pub(crate) applied: LogIndex,
     pub(crate) seed: u64,
     pub(crate) reader: LogReader,
+    /// The most that a frame of the log may have.
+    pub(crate) frame_bytes_max: u64,
     /// Ticks without a leader after which a replica may campaign.
     pub(crate) election_ticks: usize,
     /// Written with the first batch of a new log.
@@ -135,7 +143,7 @@ impl Consensus {
             max_inflight_msgs: INFLIGHT_MESSAGES_MAX,
             max_uncommitted_size: UNCOMMITTED_BYTES_MAX,
             max_committed_size_per_ready: COMMITTED_BYTES_PER_TURN,
-            max_size_per_msg: MESSAGE_BYTES_MAX,
+            max_size_per_msg: MESSAGE_BYTES_MAX.min(start.frame_bytes_max / 4),
             check_quorum: true,
             pre_vote: true,
             // Batching puts entries behind an empty message that is for another position; the simulator met it.
@@ -160,6 +168,8 @@ impl Consensus {
             batch,
             batch_ready: 0,
             batch_due: false,
+            taken_bytes: 0,
+            frame_bytes_max: start.frame_bytes_max,
             batch_messages: Vec::new(),
             frames: 0,
             persisting: None,
@@ -267,7 +277,7 @@ impl Consensus {
             Change::Promote(_) => {
                 let matched = self.node.raft.prs().get(peer.0).map_or(0, |progress| progress.matched);
                 let lacks = self.node.raft.raft_log.committed.saturating_sub(matched);
-                if lacks > PROMOTION_LAG_MAX {
+                if matched == 0 || lacks > PROMOTION_LAG_MAX {
                     return Err(format!("{peer} lacks {lacks} entries; it may lack {PROMOTION_LAG_MAX}"));
                 }
                 voters.push(peer.0);
@@ -340,6 +350,12 @@ impl Consensus {
         if kind == ConsensusKind::TimeoutNow && (!self.is_caught_up() || self.hollow) {
             return Ok(());
         }
+        let bytes: u64 = message.entries.iter().map(|entry| entry.data.len() as u64 + ENTRY_OVERHEAD_BYTES).sum();
+        if bytes > 0 && self.taken_bytes > 0 && self.taken_bytes + bytes > self.frame_bytes_max / 2 {
+            // They would not fit the next frame. The leader sends them again.
+            return Ok(());
+        }
+        self.taken_bytes += bytes;
         let message = convert::heard(from.0, self.id.0, message)?;
         // An answer from who is no member any more is of no use, and no mistake.
         let _ = self.node.step(message);
@@ -467,9 +483,22 @@ impl Consensus {
 
     fn tell_who_is_behind(&mut self) {
         let behind = std::mem::take(self.node.mut_store().behind.get_mut());
-        let term = self.node.raft.term;
-        let told = behind.into_iter().map(|peer| PeerMessage::new(self.id, PeerId(peer), PeerBody::Behind(Behind { term })));
+        let (term, first) = (self.node.raft.term, self.reader().first_kept().0);
+        let told = behind.into_iter().map(|peer| PeerMessage::new(self.id, PeerId(peer), PeerBody::Behind(Behind { term, first })));
         self.messages.extend(told);
+    }
+
+    /// A follower that seemed to be behind says up to where it has everything that is committed: try there.
+    pub(crate) fn is_at(&mut self, peer: PeerId, committed: LogIndex) {
+        let last = self.node.raft.raft_log.last_index();
+        if self.role.0 == StateRole::Leader
+            && committed.0 <= last
+            && let Some(progress) = self.node.raft.mut_prs().get_mut(peer.0)
+            && progress.matched < committed.0
+        {
+            progress.become_probe();
+            progress.next_idx = committed.0 + 1;
+        }
     }
 
     /// The next frame, if one is due and the disk is free: one outstanding sync.
@@ -493,6 +522,7 @@ impl Consensus {
     fn send_batch(&mut self) -> PersistBatch {
         let batch = std::mem::take(&mut self.batch);
         self.batch_due = false;
+        self.taken_bytes = 0;
         self.frames += 1;
         let messages = std::mem::take(&mut self.batch_messages);
         self.persisting = Some(Persisting { frame: self.frames, ready: self.batch_ready, messages });

@@ -7,7 +7,7 @@ use onebox_store::{LogIndex, Term};
 use crate::effect::Note;
 use crate::input::Token;
 use crate::membership::{Change, PeerId};
-use crate::peer::{ConsensusKind, PeerBody, PeerMessage};
+use crate::peer::{ConsensusKind, Here, PeerBody, PeerMessage};
 use crate::replica::Replica;
 
 impl Replica {
@@ -27,8 +27,17 @@ impl Replica {
             }
             Some(PeerBody::Behind(behind)) => {
                 if Term(behind.term) >= self.consensus.term() && self.consensus.leader() == Some(from) {
-                    self.want_snapshot(self.consensus.progress().0.next());
+                    let committed = self.consensus.committed();
+                    if committed.0 + 1 >= behind.first && !self.hollow {
+                        self.say(from, PeerBody::Here(Here { committed: committed.0 }));
+                    } else {
+                        self.want_snapshot(self.consensus.progress().0.next().max(LogIndex(behind.first - 1)));
+                    }
                 }
+                Ok(())
+            }
+            Some(PeerBody::Here(here)) => {
+                self.consensus.is_at(from, LogIndex(here.committed));
                 Ok(())
             }
             Some(PeerBody::Fetch(fetch)) => {

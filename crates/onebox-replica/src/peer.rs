@@ -19,7 +19,7 @@ pub struct PeerMessage {
     #[prost(fixed64, tag = "3")]
     pub clock: u64,
     /// What is said.
-    #[prost(oneof = "PeerBody", tags = "4, 5, 6, 7")]
+    #[prost(oneof = "PeerBody", tags = "4, 5, 6, 7, 8")]
     pub body: Option<PeerBody>,
 }
 
@@ -45,6 +45,9 @@ pub enum PeerBody {
     /// Rows of a snapshot.
     #[prost(message, tag = "7")]
     Rows(SnapshotRows),
+    /// A follower to a leader that said it is behind: it is not, for the log reaches to what it has.
+    #[prost(message, tag = "8")]
+    Here(Here),
 }
 
 /// See the consensus' own papers for the fields; `kind` is a [`ConsensusKind`].
@@ -131,6 +134,17 @@ pub struct Behind {
     /// The leader's term.
     #[prost(uint64, tag = "1")]
     pub term: u64,
+    /// The first entry of its log.
+    #[prost(uint64, tag = "2")]
+    pub first: u64,
+}
+
+/// Where a follower is.
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+pub struct Here {
+    /// Everything up to this entry is there, and committed.
+    #[prost(uint64, tag = "1")]
+    pub committed: u64,
 }
 
 /// Asks for rows of a snapshot.

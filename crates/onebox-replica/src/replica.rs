@@ -189,6 +189,7 @@ impl Replica {
             applied: applied.index,
             seed,
             reader: log.reader,
+            frame_bytes_max: log_options.frame_bytes_max(),
             election_ticks: election_ticks.max(ELECTION_TICKS_MIN),
             first_membership,
             hollow,

@@ -172,7 +172,7 @@ impl Replica {
         self.say(leader, PeerBody::Fetch(fetch));
     }
 
-    fn say(&mut self, to: PeerId, body: PeerBody) {
+    pub(crate) fn say(&mut self, to: PeerId, body: PeerBody) {
         self.effects.messages.push(PeerMessage::new(self.consensus.id(), to, body));
     }
 

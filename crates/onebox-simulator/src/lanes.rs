@@ -178,10 +178,8 @@ impl Lanes {
         write_text(&mut out, &self.title);
         out.push_str(",\n\"about\":");
         write_text(&mut out, &self.about);
-        let _ = write!(out, ",\n\"micros\":{},\n\"spanKinds\":", time(self.micros));
-        write_texts(&mut out, SpanKind::ALL.iter().map(|kind| format!("{kind:?}")));
-        out.push_str(",\n\"markKinds\":");
-        write_texts(&mut out, MarkKind::ALL.iter().map(|kind| format!("{kind:?}")));
+        let _ = write!(out, ",\n\"micros\":{},\n\"kinds\":", time(self.micros));
+        write_texts(&mut out, kinds());
         out.push_str(",\n\"labels\":");
         write_texts(&mut out, labels.texts.iter());
         let _ = write!(out, ",\n\"lanes\":[{lanes}],\n\"arrows\":{arrows}}}");
@@ -193,32 +191,38 @@ impl Lanes {
         let mut arrows: Vec<&Arrow> = self.arrows.iter().filter(|arrow| is_there(arrow.from) && is_there(arrow.to)).collect();
         arrows.sort_by_key(|arrow| arrow.sent);
         out.push('{');
-        write_column(out, "from", arrows.iter().map(|arrow| place(arrow.from)));
-        out.push(',');
-        write_column(out, "to", arrows.iter().map(|arrow| place(arrow.to)));
-        out.push(',');
-        write_column(out, "sent", arrows.iter().map(|arrow| time(arrow.sent)));
-        out.push(',');
-        // A lost one has -1.
-        write_column(out, "arrived", arrows.iter().map(|arrow| arrow.arrived.map_or(-1, |at| time(at.max(arrow.sent)))));
-        out.push(',');
+        write_column(out, "start", arrows.iter().map(|arrow| time(arrow.sent)));
+        write_column(out, "end", arrows.iter().map(|arrow| time(arrow.arrived.unwrap_or(0).max(arrow.sent))));
+        write_column(out, "kind", arrows.iter().map(|arrow| if arrow.arrived.is_some() { MESSAGE } else { MESSAGE + 1 }));
+        write_column(out, "from", arrows.iter().map(|arrow| arrow.from as u64));
+        write_column(out, "to", arrows.iter().map(|arrow| arrow.to as u64));
         write_column(out, "label", arrows.iter().map(|arrow| labels.number(&arrow.label)));
         out.push('}');
     }
+}
+
+/// The number of an arrow's kind: behind those of spans and of marks. A lost one has the next.
+const MESSAGE: u64 = (SpanKind::ALL.len() + MarkKind::ALL.len()) as u64;
+
+/// The names of all kinds, each at the place of its number in the page.
+fn kinds() -> impl Iterator<Item = String> {
+    let spans = SpanKind::ALL.into_iter().map(|kind| format!("{kind:?}"));
+    let marks = MarkKind::ALL.into_iter().map(|kind| format!("{kind:?}"));
+    spans.chain(marks).chain(["Message".to_owned(), "Lost".to_owned()])
 }
 
 /// Every label once, in the order in which they were first met.
 #[derive(Debug, Default)]
 struct Labels<'a> {
     texts: Vec<&'a str>,
-    numbers: BTreeMap<&'a str, i64>,
+    numbers: BTreeMap<&'a str, u64>,
 }
 
 impl<'a> Labels<'a> {
-    fn number(&mut self, text: &'a str) -> i64 {
+    fn number(&mut self, text: &'a str) -> u64 {
         *self.numbers.entry(text).or_insert_with(|| {
             self.texts.push(text);
-            place(self.texts.len() - 1)
+            self.texts.len() as u64 - 1
         })
     }
 }
@@ -229,22 +233,18 @@ fn write_lane<'a>(out: &mut String, lane: &'a Lane, labels: &mut Labels<'a>) {
     out.push_str(",\"rows\":[");
     for (number, row) in rows(&lane.spans).iter().enumerate() {
         out.push_str(if number > 0 { ",{" } else { "{" });
-        write_column(out, "from", row.iter().map(|span| time(span.from)));
-        out.push(',');
-        write_column(out, "to", row.iter().map(|span| time(span.to.max(span.from))));
-        out.push(',');
-        write_column(out, "kind", row.iter().map(|span| place(span.kind as usize)));
-        out.push(',');
+        write_column(out, "start", row.iter().map(|span| time(span.from)));
+        write_column(out, "end", row.iter().map(|span| time(span.to.max(span.from))));
+        write_column(out, "kind", row.iter().map(|span| span.kind as u64));
         write_column(out, "label", row.iter().map(|span| labels.number(&span.label)));
         out.push('}');
     }
     let mut marks: Vec<&Mark> = lane.marks.iter().collect();
     marks.sort_by_key(|mark| mark.at);
     out.push_str("],\"marks\":{");
-    write_column(out, "at", marks.iter().map(|mark| time(mark.at)));
-    out.push(',');
-    write_column(out, "kind", marks.iter().map(|mark| place(mark.kind as usize)));
-    out.push(',');
+    write_column(out, "start", marks.iter().map(|mark| time(mark.at)));
+    write_column(out, "end", marks.iter().map(|mark| time(mark.at)));
+    write_column(out, "kind", marks.iter().map(|mark| SpanKind::ALL.len() as u64 + mark.kind as u64));
     write_column(out, "label", marks.iter().map(|mark| labels.number(&mark.label)));
     out.push_str("}}");
 }
@@ -280,16 +280,14 @@ struct Row<'a> {
     spans: Vec<&'a Span>,
 }
 
-fn time(micros: u64) -> i64 {
-    micros.min(MICROS_MAX).cast_signed()
+fn time(micros: u64) -> u64 {
+    micros.min(MICROS_MAX)
 }
 
-fn place(number: usize) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-fn write_column(out: &mut String, name: &str, numbers: impl Iterator<Item = i64>) {
-    let _ = write!(out, "\"{name}\":[");
+/// A member of an object: a name and numbers, behind a comma unless it is the first.
+fn write_column(out: &mut String, name: &str, numbers: impl Iterator<Item = u64>) {
+    let comma = if out.ends_with('{') { "" } else { "," };
+    let _ = write!(out, "{comma}\"{name}\":[");
     for (at, number) in numbers.enumerate() {
         let comma = if at > 0 { "," } else { "" };
         let _ = write!(out, "{comma}{number}");
@@ -328,7 +326,7 @@ fn write_text(out: &mut String, text: &str) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Arrow, Lane, Lanes, MICROS_MAX, Mark, MarkKind, PLACE, ROWS_MAX, Span, SpanKind, TEMPLATE, rows, write_text};
+    use super::{Arrow, Lane, Lanes, MESSAGE, MICROS_MAX, Mark, MarkKind, PLACE, ROWS_MAX, Span, SpanKind, TEMPLATE, kinds, rows, write_text};
 
     const NASTY: &str = "</script><!-- \u{2028}\u{2029} \"\\ &amp; ]]> \0\t\r\n \u{feff}\u{7f} 'é 𝄞` ${x}";
 
@@ -366,14 +364,13 @@ mod tests {
 
     #[test]
     fn every_kind_has_its_number_and_its_looks() {
-        for (number, kind) in SpanKind::ALL.into_iter().enumerate() {
-            assert_eq!(kind as usize, number, "{kind:?}");
-            assert!(TEMPLATE.contains(&format!("\n  {kind:?}: {{")), "lanes.html does not say how {kind:?} looks");
+        assert!(SpanKind::ALL.iter().enumerate().all(|(number, kind)| *kind as usize == number), "{:?}", SpanKind::ALL);
+        assert!(MarkKind::ALL.iter().enumerate().all(|(number, kind)| *kind as usize == number), "{:?}", MarkKind::ALL);
+        for name in kinds() {
+            assert!(TEMPLATE.contains(&format!("\n  {name}: {{ word: ")), "lanes.html does not say how {name} looks");
         }
-        for (number, kind) in MarkKind::ALL.into_iter().enumerate() {
-            assert_eq!(kind as usize, number, "{kind:?}");
-            assert!(TEMPLATE.contains(&format!("\n  {kind:?}: {{")), "lanes.html does not say how {kind:?} looks");
-        }
+        assert_eq!(kinds().position(|name| name == "Message"), Some(MESSAGE as usize));
+        assert_eq!(kinds().position(|name| name == "Lost"), Some(MESSAGE as usize + 1));
     }
 
     #[test]
@@ -406,10 +403,8 @@ mod tests {
         }
         let page = odd().page();
         let arrows = data_of(&page).split_once("\"arrows\":").expect("there are arrows").1;
-        let expected = format!(
-            "{{\"from\":[0,1,1],\"to\":[1,0,1],\"sent\":[40,40,40],\"arrived\":[40,-1,{MICROS_MAX}],\"label\":[{0},{0},{0}]}}}}",
-            4
-        );
+        let columns = format!("\"start\":[40,40,40],\"end\":[40,40,{MICROS_MAX}],\"kind\":[14,15,14],\"from\":[0,1,1],\"to\":[1,0,1]");
+        let expected = format!("{{{columns},\"label\":[4,4,4]}}}}");
         assert_eq!(arrows, expected, "those to nowhere are left out, and none arrives before it was sent");
     }
 
@@ -418,8 +413,8 @@ mod tests {
         let mut run = odd();
         run.arrows = [30, 10, 20].map(|sent| Arrow { from: 0, sent, to: 1, arrived: None, label: String::new() }).into();
         let page = run.page();
-        assert!(data_of(&page).contains("\"at\":[10,90]"));
-        assert!(data_of(&page).contains("\"sent\":[10,20,30]"));
+        assert!(data_of(&page).contains("\"start\":[10,90],\"end\":[10,90],\"kind\":[13,12]"));
+        assert!(data_of(&page).contains("\"arrows\":{\"start\":[10,20,30]"));
     }
 
     /// Checks in which rows spans go: of each row its spans, by where they begin.

@@ -857,15 +857,15 @@ mod tests {
         let mut state = 0;
         let mut history = History::new();
         let span = 1 + random.below(10);
-        for place in 0..1 + random.below(6) {
+        for place in 0..2 + random.below(5) {
             let op = random_op(random);
             let (after, answer) = Register::apply(state, op);
             if !random.one_in(5) {
                 state = after;
             }
             let answer = match op {
-                Op::Read if random.one_in(5) => Answer::Value(random.below(4)),
-                Op::CompareAndSet { .. } if random.one_in(5) => Answer::Done,
+                Op::Read if random.one_in(3) => Answer::Value(random.below(4)),
+                Op::CompareAndSet { .. } if random.one_in(3) => Answer::Done,
                 _ => answer,
             };
             let invoked = place * 3 + random.below(span);

@@ -67,7 +67,7 @@ impl Plan {
         let machines = options.machines.unwrap_or(machines);
         let limits = Limits {
             entries_in_flight_max: chance.pick(&[1, 2, 2, 2, 5]),
-            entry_bytes_max: chance.pick(&[256, 4 * KIB, 64 * KIB]),
+            entry_bytes_max: chance.pick(&[256, 4 * KIB, 16 * KIB]),
             turn_requests_max: chance.pick(&[1, 3, 64, 256]),
             queue_requests_max: chance.pick(&[8, 64, 1024]),
             queue_bytes_max: 256 * KIB,

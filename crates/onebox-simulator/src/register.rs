@@ -183,7 +183,8 @@ impl Workload for RegisterWorkload {
         }
     }
 
-    fn explains(&self, operations: &[Operation]) -> Result<(), String> {
+    fn explains(&self, operations: &[Operation]) -> Result<u64, String> {
+        let mut undecided = 0;
         for key in 0..REGISTERS {
             let of_key: Vec<_> = operations.iter().filter_map(|operation| history_of(operation, key)).collect();
             match linearizability::check(&OneRegister, 0, &of_key, STEPS_MAX) {
@@ -197,12 +198,10 @@ impl Workload for RegisterWorkload {
                     );
                     return Err(words);
                 }
-                Verdict::TooHard { steps } => {
-                    return Err(format!("register {key}: no order was found in {steps} steps; a shorter run may tell"));
-                }
+                Verdict::TooHard { .. } => undecided += 1,
             }
         }
-        Ok(())
+        Ok(undecided)
     }
 }
 

@@ -145,6 +145,7 @@ fn words_of(message: &PeerMessage) -> String {
             format!("{kind:?} term {} index {} commit {}{entries}{no}", said.term, said.index, said.commit)
         }
         Some(PeerBody::Behind(_)) => "Behind".to_owned(),
+        Some(PeerBody::Here(here)) => format!("Here at {}", here.committed),
         Some(PeerBody::Fetch(fetch)) => format!("Fetch at {}", fetch.at),
         Some(PeerBody::Rows(rows)) => format!("Rows at {}: {}{}", rows.at, rows.rows.len(), if rows.last { ", the last" } else { "" }),
         None => "nothing".to_owned(),

@@ -37,12 +37,13 @@ pub trait Workload {
         Ok(())
     }
 
-    /// Judges the operations of a whole run: is there an order in which one after the other explains every answer?
+    /// Judges the operations of a whole run: is there an order in which one after the other explains every answer? Gives
+    /// how many parts of the question were too hard to decide.
     ///
     /// # Errors
     /// What cannot be explained.
-    fn explains(&self, _operations: &[Operation]) -> Result<(), String> {
-        Ok(())
+    fn explains(&self, _operations: &[Operation]) -> Result<u64, String> {
+        Ok(0)
     }
 }
 

@@ -118,6 +118,7 @@ pub(crate) struct World<'w> {
     acknowledged: u64,
     acknowledged_since_healing: bool,
     verdict: Option<Verdict>,
+    undecided: u64,
     chance: Chance,
 }
 
@@ -138,6 +139,8 @@ pub struct Report {
     pub acknowledged: u64,
     /// Operations in all, and those of which the outcome is not known.
     pub operations: (usize, usize),
+    /// Histories for which no order was found and none was ruled out, within the steps allowed.
+    pub undecided: u64,
     /// Entries committed.
     pub entries: u64,
     /// Messages sent, lost and doubled.
@@ -192,6 +195,7 @@ impl<'w> World<'w> {
             acknowledged: 0,
             acknowledged_since_healing: false,
             verdict: None,
+            undecided: 0,
             chance,
         }
     }
@@ -316,7 +320,10 @@ impl<'w> World<'w> {
             }
         }
         match crate::checks::answers_are_explained::at_the_end(&*self.workload, &self.operations) {
-            Ok(()) => self.verdict = Some(Verdict::Kept),
+            Ok(undecided) => {
+                self.undecided = undecided;
+                self.verdict = Some(Verdict::Kept);
+            }
             Err((promise, words)) => self.broken(promise, words),
         }
     }
@@ -345,6 +352,7 @@ impl<'w> World<'w> {
             leaders: self.judge.leaders.count(),
             acknowledged: self.acknowledged,
             operations: (self.operations.len(), unknown.count()),
+            undecided: self.undecided,
             entries: self.judge.agreement.last().0,
             messages: (self.network.sent, self.network.lost, self.network.doubled),
             faults: self.counts,
@@ -392,20 +400,23 @@ impl<'w> World<'w> {
         self.machines[machine].kill();
         match fault.kind {
             FaultKind::Io | FaultKind::DiskFull => self.at(self.now + 300_000, Event::Start(machine)),
-            FaultKind::Damage if !self.machines[machine].rotten => self.broken("damage has a cause", fault.to_string()),
-            FaultKind::Damage
-                if fault.file.contains("base.redb") && self.machines[machine].disk.rename("base.redb", "base.damaged").is_ok() =>
-            {
-                self.at(self.now + 1_000, Event::Start(machine));
-            }
-            FaultKind::Damage => {
-                // Its disk is of no use any more: a new node takes its place.
-                self.timeline.add(self.now, Place::Machine(machine), What::Wiped);
-                self.machines[machine].wipe();
-                self.at(self.now + 100_000, Event::Start(machine));
-            }
+            FaultKind::Damage => self.damaged(machine, fault),
             FaultKind::Version => self.broken("a build reads what it wrote", fault.to_string()),
         }
+    }
+
+    /// Damage of the base is healed from history and log; with any other, a new node takes this one's place.
+    fn damaged(&mut self, machine: usize, fault: &onebox_service::Fault) {
+        self.machines[machine].kill();
+        if !self.machines[machine].rotten {
+            return self.broken("damage has a cause", fault.to_string());
+        }
+        let base = fault.file.contains("base.redb") && self.machines[machine].disk.rename("base.redb", "base.damaged").is_ok();
+        if !base {
+            self.timeline.add(self.now, Place::Machine(machine), What::Wiped);
+            self.machines[machine].wipe();
+        }
+        self.at(self.now + 100_000, Event::Start(machine));
     }
 
     /// Gives a machine's replica something, and has it take a turn soon.
@@ -545,11 +556,13 @@ impl<'w> World<'w> {
         if let Some(process) = &mut self.machines[machine].process {
             process.stopped = true;
         }
+        if let Some(Stop::Fault(fault)) = &stop
+            && fault.kind == FaultKind::Damage
+        {
+            return self.damaged(machine, fault);
+        }
         let wait = match stop {
             Some(Stop::Diverged { .. } | Stop::Poison { .. }) => return self.broken("replicas agree", words),
-            Some(Stop::Fault(fault)) if fault.kind == FaultKind::Damage && !self.machines[machine].rotten => {
-                return self.broken("damage has a cause", words);
-            }
             Some(Stop::Fault(_)) => 500_000,
             Some(Stop::Reopen) | None => 1_000,
         };
@@ -709,7 +722,9 @@ impl<'w> World<'w> {
         match waiting {
             Waiting::Attempt(gateway, id) => self.send(machine, self.gateway_place(gateway), || Packet::Reply(id, reply.clone())),
             Waiting::Read(gateway, number) => self.send(machine, self.gateway_place(gateway), || Packet::ReadReply(number, reply.clone())),
-            Waiting::Housekeeping => {}
+            Waiting::Housekeeping => {
+                self.timeline.add(self.now, Place::Machine(machine), What::Note(format!("the world is told {reply:?}")))
+            }
         }
     }
 

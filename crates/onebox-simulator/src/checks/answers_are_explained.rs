@@ -3,6 +3,6 @@
 use super::Breach;
 use crate::workload::{Operation, Workload};
 
-pub(crate) fn at_the_end(workload: &dyn Workload, operations: &[Operation]) -> Result<(), Breach> {
+pub(crate) fn at_the_end(workload: &dyn Workload, operations: &[Operation]) -> Result<u64, Breach> {
     workload.explains(operations).map_err(|words| ("answers are linearizable", words))
 }
