@@ -178,7 +178,9 @@ impl Replica {
 
     /// A peer asks for rows.
     pub(crate) fn give_rows(&mut self, to: PeerId, fetch: Fetch) {
-        if self.hollow || !self.consensus.leads() {
+        // Also before the first entry of a leader's term is committed: it may be this peer that is missing for it. What is in
+        // the base is committed in any case.
+        if self.hollow {
             return;
         }
         self.snapshots.waiting.insert(to, fetch);

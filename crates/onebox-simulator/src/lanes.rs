@@ -326,7 +326,9 @@ fn write_text(out: &mut String, text: &str) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Arrow, Lane, Lanes, MESSAGE, MICROS_MAX, Mark, MarkKind, PLACE, ROWS_MAX, Span, SpanKind, TEMPLATE, kinds, rows, write_text};
+    use super::{
+        Arrow, Lane, Lanes, MESSAGE, MICROS_MAX, Mark, MarkKind, PLACE, ROWS_MAX, Span, SpanKind, TEMPLATE, kinds, rows, write_text,
+    };
 
     const NASTY: &str = "</script><!-- \u{2028}\u{2029} \"\\ &amp; ]]> \0\t\r\n \u{feff}\u{7f} 'é 𝄞` ${x}";
 

@@ -12,6 +12,8 @@
 //! As Wing and Gong ("Testing and Verifying Concurrent Objects", 1993), with the cache of Lowe ("Testing for Linearizability", 2017) and
 //! the linked list of Porcupine: the invocations and answers of the operations are a list in the order of time; whatever was invoked
 //! before the first answer in the list may come next. Taking an operation lifts both of its events out; going back puts them in again.
+//! The operation answered first has to come before anything can that is invoked later, so a move is this operation, after as few of
+//! the pending and unknown ones as will do; longer chains of those are tried when all that followed has failed.
 //!
 //! A situation is what was taken plus the state. Four facts keep the number of situations down:
 //!
@@ -20,8 +22,7 @@
 //! 2. An operation that only observes is taken as soon as it can be: any order that has it later is as good with it now.
 //! 3. An operation of unknown outcome is never answered, thus holds nobody back. Of two situations which differ only in the unknown
 //!    operations taken, the one that took fewer can do all that the other can. The other is not visited.
-//! 4. So unknown operations are taken only where an answered one comes next that would fare differently without them, the shortest
-//!    chains of them first, and of equal ones the earliest.
+//! 4. So an unknown operation is taken only where the next one would fare differently without it, and of equal ones the earliest.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
@@ -110,6 +111,8 @@ struct Search<'a, M: Model> {
     taken: Vec<usize>,
     /// For each situation, the smallest sets of unknown operations with which it was reached.
     seen: HashMap<Situation, Vec<Bits>, Mixing>,
+    /// For a first answer and a state, the unknown operations that make a difference to what may come next.
+    useful: HashMap<(usize, StateId), Rc<[usize]>, Mixing>,
     longest: Longest,
 }
 
@@ -131,31 +134,35 @@ struct Longest {
     stuck: Vec<usize>,
 }
 
-/// A situation on the way from the start to the current one, and what is still to be tried in it.
+/// A situation on the way from the start to the current one, and what was tried in it.
 struct Frame {
     /// How many operations had been taken before the move that led here.
     taken_before: usize,
-    /// Unknown operations to take first; the empty chain comes first, then those of one operation, and so on.
+    /// The first answer that is left.
+    frontier: usize,
+    /// The operations invoked before it, in the order of their answers; the first one is the one it answers.
+    pending: Vec<usize>,
+    /// What may come before that one: nothing first, then the chains of one operation, and so on.
     chains: Vec<Chain>,
-    /// The chain that the moves follow.
+    /// The chain to try next.
     current: usize,
-    moves: Moves,
+    /// The operation answered first was tried after this chain, which remains to be lengthened.
+    is_tried: bool,
 }
 
-/// A sequence of unknown operations: another one, and then one more.
-#[derive(Clone, Copy)]
+/// A sequence of pending and unknown operations: a shorter one in the same frame, then some more.
+#[derive(Clone)]
 struct Chain {
+    shorter: usize,
+    /// An operation and the observers that follow it; nothing in the empty chain.
+    more: Vec<usize>,
     /// The state after it.
     state: StateId,
-    /// The chain in the same frame without its last operation, and this operation, as an index of [`Unknowns`].
-    last: Option<(usize, usize)>,
-}
-
-/// Answered operations that may come next, each with the state after it, the first to try at the end.
-struct Moves {
-    moves: Vec<(usize, StateId)>,
-    /// The one move is an observer, next to which nothing else has to be tried.
-    forced: bool,
+    /// The state before its last operation, if that is an unknown one.
+    without: Option<StateId>,
+    pending_taken: Bits,
+    unknown_taken: Bits,
+    answered_count: usize,
 }
 
 impl<'a, M: Model> Search<'a, M> {
@@ -168,13 +175,14 @@ impl<'a, M: Model> Search<'a, M> {
             observers: operations.iter().map(observes).collect(),
             taken: Vec::new(),
             seen: HashMap::default(),
+            useful: HashMap::default(),
             longest: Longest::default(),
         }
     }
 
     fn run(mut self, initial: StateId, steps_max: u64) -> Verdict {
-        self.observe(initial);
-        let mut frames = vec![self.frame(0, initial)];
+        let mut frames = Vec::new();
+        frames.extend(self.enter(0, initial));
         while !self.timeline.is_empty() {
             if self.states.steps > steps_max {
                 return Verdict::TooHard { steps: self.states.steps };
@@ -182,67 +190,65 @@ impl<'a, M: Model> Search<'a, M> {
             let Some(frame) = frames.last_mut() else {
                 return Verdict::NotLinearizable { linearized: self.longest.linearized, stuck: self.longest.stuck };
             };
-            if let Some((operation, state)) = frame.moves.moves.pop() {
-                let child = self.descend(frame, operation, state);
-                frames.extend(child);
-            } else if !self.next_chain(frame) {
-                self.note_longest();
+            if frame.current == frame.chains.len() {
+                self.note_longest(frame);
                 self.go_back(frame.taken_before);
                 frames.pop();
+            } else if frame.is_tried {
+                self.lengthen(frame);
+                frame.is_tried = false;
+                frame.current += 1;
+            } else {
+                frame.is_tried = true;
+                let next = self.descend(frame);
+                frames.extend(next);
             }
         }
         Verdict::Linearizable
     }
 
-    /// Makes a move. `None`, and nothing is changed, if it leads where the search has been.
-    fn descend(&mut self, frame: &Frame, operation: usize, state: StateId) -> Option<Frame> {
+    /// Takes the current chain and the operation answered first. `None` if this cannot be, or leads where the search has been, or to
+    /// the end.
+    fn descend(&mut self, frame: &Frame) -> Option<Frame> {
+        let chain = &frame.chains[frame.current];
+        let state = self.step_after(chain, frame.pending[0])?;
         let taken_before = self.taken.len();
-        for unknown in frame.unknowns(frame.current) {
-            self.take(self.unknowns.operations[unknown].operation);
+        for operation in frame.operations(frame.current) {
+            self.take(operation);
         }
-        self.taken[taken_before..].reverse();
-        self.take(operation);
+        self.take(frame.pending[0]);
+        self.enter(taken_before, state)
+    }
+
+    /// The frame of the current situation. `None` at the end, and, after going back, if the situation is not new.
+    fn enter(&mut self, taken_before: usize, state: StateId) -> Option<Frame> {
         self.observe(state);
+        if self.timeline.is_empty() {
+            return None;
+        }
         let frontier = self.timeline.frontier();
-        if self.is_new(frontier, state, self.unknowns.taken.clone()) {
-            return Some(self.frame(taken_before, state));
+        let chain = Chain {
+            shorter: 0,
+            more: Vec::new(),
+            state,
+            without: None,
+            pending_taken: self.timeline.pending_taken.clone(),
+            unknown_taken: self.unknowns.taken.clone(),
+            answered_count: self.timeline.lifted_count,
+        };
+        if !self.is_new(frontier, &chain) {
+            self.go_back(taken_before);
+            return None;
         }
-        self.go_back(taken_before);
-        None
-    }
-
-    fn frame(&mut self, taken_before: usize, state: StateId) -> Frame {
-        let moves = self.moves(state, None);
-        Frame { taken_before, chains: vec![Chain { state, last: None }], current: 0, moves }
-    }
-
-    /// What may come next in `state`, but for what would go the same way in the state `without` the last unknown operation.
-    fn moves(&mut self, state: StateId, without: Option<StateId>) -> Moves {
-        let mut moves = Vec::new();
-        let mut node = self.timeline.first();
-        while let Some(operation) = self.timeline.invocation(node) {
-            if let Some(next) = self.states.step(state, operation) {
-                if self.observers[operation] {
-                    return Moves { moves: vec![(operation, next)], forced: true };
-                }
-                if without.is_none_or(|without| self.states.step(without, operation) != Some(next)) {
-                    moves.push((operation, next));
-                }
-            }
-            node = self.timeline.after(node);
-        }
-        moves.reverse();
-        Moves { moves, forced: false }
+        let pending = self.timeline.pending();
+        Some(Frame { taken_before, frontier, pending, chains: vec![chain], current: 0, is_tried: false })
     }
 
     /// Takes every observer that may come next.
     fn observe(&mut self, state: StateId) {
         let mut node = self.timeline.first();
         while let Some(operation) = self.timeline.invocation(node) {
-            if self.observers[operation]
-                && let Some(next) = self.states.step(state, operation)
-            {
-                assert!(next == state, "operation {operation} was said to observe, and changes the state");
+            if self.is_observing(state, operation) {
                 let before = self.timeline.before(node);
                 self.take(operation);
                 node = self.timeline.after(before);
@@ -252,58 +258,108 @@ impl<'a, M: Model> Search<'a, M> {
         }
     }
 
-    /// Turns to the next chain of unknown operations; `false` if there is none.
-    fn next_chain(&mut self, frame: &mut Frame) -> bool {
-        if !frame.moves.forced {
-            self.lengthen(frame);
-        }
-        frame.current += 1;
-        let Some(chain) = frame.chains.get(frame.current) else { return false };
-        let without = chain.last.map(|(shorter, _)| frame.chains[shorter].state);
-        frame.moves = self.moves(chain.state, without);
-        true
+    /// Whether the operation is an observer that may come next.
+    fn is_observing(&mut self, state: StateId, operation: usize) -> bool {
+        let next = if self.observers[operation] { self.states.step(state, operation) } else { None };
+        assert!(next.is_none_or(|next| next == state), "operation {operation} was said to observe, and changes the state");
+        next.is_some()
     }
 
-    /// Adds the chains that are the current one and one unknown operation more.
+    /// Adds the chains that are the current one and one operation more.
     fn lengthen(&mut self, frame: &mut Frame) {
-        let Chain { state, last } = frame.chains[frame.current];
-        let without = last.map(|(shorter, _)| frame.chains[shorter].state);
-        let frontier = self.timeline.frontier();
-        let until = self.timeline.time(frontier);
-        let mut taken = self.unknowns.taken.clone();
-        for unknown in frame.unknowns(frame.current) {
-            flip(&mut taken, unknown);
+        let chain = frame.chains[frame.current].clone();
+        if self.is_observing(chain.state, frame.pending[0]) {
+            return;
         }
-        for unknown in 0..self.unknowns.operations.len() {
-            let Unknown { operation, invoked, twin } = self.unknowns.operations[unknown];
-            if invoked > until {
-                break;
-            }
-            if contains(&taken, unknown) || twin.is_some_and(|twin| !contains(&taken, twin)) {
+        for place in 1..frame.pending.len() {
+            let operation = frame.pending[place];
+            if self.timeline.is_taken(operation, &chain.pending_taken) {
                 continue;
             }
-            let Some(next) = self.states.step(state, operation) else { continue };
-            if next == state || without.is_some_and(|without| self.states.step(without, operation) == Some(next)) {
+            let Some(next) = self.step_after(&chain, operation) else { continue };
+            let longer = self.longer(frame, &chain, operation, next);
+            if self.is_new(frame.frontier, &longer) {
+                frame.chains.push(longer);
+            }
+        }
+        for &unknown in &*self.useful(frame.frontier, chain.state) {
+            let Unknown { operation, twin, .. } = self.unknowns.operations[unknown];
+            let is_taken = |it| contains(&chain.unknown_taken, it);
+            if is_taken(unknown) || twin.is_some_and(|twin| !is_taken(twin)) {
                 continue;
             }
-            // Chains of one are too many to remember, and no two of a frame are alike.
-            flip(&mut taken, unknown);
-            if last.is_none() || self.is_new(frontier, next, taken.clone()) {
-                frame.chains.push(Chain { state: next, last: Some((frame.current, unknown)) });
+            let Some(next) = self.step_after(&chain, operation) else { continue };
+            let longer = self.longer(frame, &chain, operation, next);
+            // After one that is not unknown they are many and seldom alike, thus not remembered.
+            if chain.without.is_none() || self.is_new(frame.frontier, &longer) {
+                frame.chains.push(longer);
             }
-            flip(&mut taken, unknown);
         }
     }
 
-    /// Whether the situation was not seen with these unknown operations or some of them; it is from now on.
-    fn is_new(&mut self, frontier: usize, state: StateId, unknown_taken: Bits) -> bool {
-        let pending_taken = self.timeline.pending_taken.clone();
-        let smallest = self.seen.entry(Situation { frontier, pending_taken, state }).or_default();
-        if smallest.iter().any(|seen| is_subset(seen, &unknown_taken)) {
+    /// The state after a chain and one operation more. `None` as well if it would be the same without the unknown operation before it.
+    fn step_after(&mut self, chain: &Chain, operation: usize) -> Option<StateId> {
+        let next = self.states.step(chain.state, operation)?;
+        let is_same_without = chain.without.is_some_and(|without| self.states.step(without, operation) == Some(next));
+        (!is_same_without).then_some(next)
+    }
+
+    /// The chain that is the current one, an operation, and every observer that may come next.
+    fn longer(&mut self, frame: &Frame, chain: &Chain, operation: usize, state: StateId) -> Chain {
+        let mut longer = Chain { shorter: frame.current, more: vec![operation], state, without: None, ..chain.clone() };
+        if let Some(unknown) = self.unknowns.index[operation] {
+            flip(&mut longer.unknown_taken, unknown);
+            longer.without = Some(chain.state);
+        } else {
+            flip(&mut longer.pending_taken, self.timeline.slot(operation));
+            longer.answered_count += 1;
+        }
+        for &observer in &frame.pending[1..] {
+            if !self.timeline.is_taken(observer, &longer.pending_taken) && self.is_observing(state, observer) {
+                flip(&mut longer.pending_taken, self.timeline.slot(observer));
+                longer.answered_count += 1;
+                longer.more.push(observer);
+                longer.without = None;
+            }
+        }
+        longer
+    }
+
+    /// The unknown operations after which something that may come next, before or as the operation answered first, fares differently.
+    fn useful(&mut self, frontier: usize, state: StateId) -> Rc<[usize]> {
+        if let Some(useful) = self.useful.get(&(frontier, state)) {
+            return Rc::clone(useful);
+        }
+        let until = self.timeline.time(frontier);
+        let count = self.unknowns.operations.partition_point(|it| it.invoked <= until);
+        let mut followers = if count == 0 { Vec::new() } else { self.timeline.pending_at(frontier) };
+        followers.extend(self.unknowns.operations[..count].iter().map(|it| it.operation));
+        let mut useful = Vec::new();
+        for unknown in 0..count {
+            let operation = self.unknowns.operations[unknown].operation;
+            let Some(after) = self.states.step(state, operation).filter(|after| *after != state) else { continue };
+            let is_different = |follower: &usize| {
+                let next = self.states.step(after, *follower);
+                next.is_some() && next != self.states.step(state, *follower)
+            };
+            if followers.iter().filter(|it| **it != operation).any(is_different) {
+                useful.push(unknown);
+            }
+        }
+        let useful: Rc<[usize]> = useful.into();
+        self.useful.insert((frontier, state), Rc::clone(&useful));
+        useful
+    }
+
+    /// Whether the situation after a chain was not seen with its unknown operations or some of them; it is from now on.
+    fn is_new(&mut self, frontier: usize, chain: &Chain) -> bool {
+        let situation = Situation { frontier, pending_taken: chain.pending_taken.clone(), state: chain.state };
+        let smallest = self.seen.entry(situation).or_default();
+        if smallest.iter().any(|seen| is_subset(seen, &chain.unknown_taken)) {
             return false;
         }
-        smallest.retain(|seen| !is_subset(&unknown_taken, seen));
-        smallest.push(unknown_taken);
+        smallest.retain(|seen| !is_subset(&chain.unknown_taken, seen));
+        smallest.push(chain.unknown_taken.clone());
         true
     }
 
@@ -325,24 +381,27 @@ impl<'a, M: Model> Search<'a, M> {
         }
     }
 
-    fn note_longest(&mut self) {
-        let answered_count = Some(self.timeline.lifted_count);
-        if answered_count > self.longest.answered_count {
-            let stuck = self.timeline.pending();
-            self.longest = Longest { answered_count, linearized: self.taken.clone(), stuck };
+    fn note_longest(&mut self, frame: &Frame) {
+        let (place, chain) = frame.chains.iter().enumerate().max_by_key(|(_, it)| it.answered_count).expect("the empty chain is there");
+        if Some(chain.answered_count) > self.longest.answered_count {
+            let mut linearized = self.taken.clone();
+            linearized.extend(frame.operations(place));
+            let stuck = frame.pending.iter().copied().filter(|&it| !self.timeline.is_taken(it, &chain.pending_taken)).collect();
+            self.longest = Longest { answered_count: Some(chain.answered_count), linearized, stuck };
         }
     }
 }
 
 impl Frame {
-    /// The unknown operations of a chain, the last one first.
-    fn unknowns(&self, chain: usize) -> impl Iterator<Item = usize> {
-        let mut last = self.chains[chain].last;
-        std::iter::from_fn(move || {
-            let (shorter, unknown) = last?;
-            last = self.chains[shorter].last;
-            Some(unknown)
-        })
+    /// The operations of a chain, in their order.
+    fn operations(&self, mut place: usize) -> Vec<usize> {
+        let mut parts = Vec::new();
+        while place != 0 {
+            parts.push(&self.chains[place].more[..]);
+            place = self.chains[place].shorter;
+        }
+        parts.reverse();
+        parts.concat()
     }
 }
 
@@ -480,10 +539,28 @@ impl Timeline {
         self.events[node - 1].time
     }
 
-    /// The operations invoked before the first answer.
+    /// The operations invoked before the first answer, in the order of their answers.
     fn pending(&self) -> Vec<usize> {
         let nodes = std::iter::successors(Some(self.first()), |&node| Some(self.after(node)));
-        nodes.map_while(|node| self.invocation(node)).collect()
+        let mut pending: Vec<usize> = nodes.map_while(|node| self.invocation(node)).collect();
+        pending.sort_by_key(|&operation| self.places[operation].answer);
+        pending
+    }
+
+    /// The operations invoked before this answer and not answered before it, taken or not.
+    fn pending_at(&self, answer: usize) -> Vec<usize> {
+        let is_pending = |operation: &usize| (self.places[*operation].invocation + 1..=self.places[*operation].answer).contains(&answer);
+        (0..self.places.len()).filter(is_pending).collect()
+    }
+
+    fn slot(&self, operation: usize) -> usize {
+        self.places[operation].slot
+    }
+
+    /// Whether an operation that is still in the list has been taken in `pending_taken`.
+    fn is_taken(&self, operation: usize, pending_taken: &[u64]) -> bool {
+        let slot = self.slot(operation);
+        contains(pending_taken, slot) != contains(&self.pending_taken, slot)
     }
 
     fn lift(&mut self, operation: usize) {

@@ -98,8 +98,8 @@ impl World<'_> {
                 true
             }
             Fault::ClockJump => {
-                // Up to the skew that a leader may have, in either direction.
-                self.machines[machine].clock_ahead += (chance % 1_000_000) as i64 - 500_000;
+                // Within the skew that a leader may have, in either direction: nothing yet keeps a node with more from leading.
+                self.machines[machine].clock_ahead = (chance % 600_000) as i64 - 300_000;
                 true
             }
             Fault::ClockDrift => {

@@ -255,7 +255,8 @@ impl<'w> World<'w> {
                 if self.acknowledged_since_healing && self.now > since + self.plan.election() {
                     self.phase = Phase::Settling { since: self.now };
                 } else if self.now > since + limit {
-                    self.stuck("the cluster heals", format!("no write was acknowledged within {} of the last fault", seconds(limit)));
+                    let words = format!("no write was acknowledged within {} of the last fault: {}", seconds(limit), self.standing());
+                    self.stuck("the cluster heals", words);
                 }
             }
             Phase::Settling { since } => {
@@ -296,6 +297,7 @@ impl<'w> World<'w> {
             Some(process) => {
                 let status = process.replica.status();
                 let stopped = if process.stopped { ", stopped" } else { "" };
+                let stopped = format!("{stopped}, {} wait, {} bytes dirty{}", status.queued, status.dirty_bytes, if status.disk_low { ", disk low" } else { "" });
                 format!(
                     "{} in {:?} at {} of {}{}{stopped}",
                     machine.id(),

@@ -186,7 +186,7 @@ def keyboard(browser, whole):
     browser.key("0")
     again = browser.range()
     must(all(abs(a - b) < 1 for a, b in zip(again, whole)), f"0 did not show the whole run: {whole}, then {again}")
-    if browser.value(f"{RUN}.lanes.some(lane => lane.marks.kind.includes({RUN}.markKinds.indexOf('Broken')))"):
+    if browser.value(f"{RUN}.lanes.some(lane => lane.marks.kind.includes({RUN}.kinds.indexOf('Broken')))"):
         browser.key("f")
         must(browser.value("lanes.pinned()") is not None, "f did not pin the broken promise")
         must(width(browser.range()) < width(whole), "f did not go to the broken promise")
@@ -225,10 +225,9 @@ def hover_and_pin(browser, left, top, across, down):
     browser.settle()
     pinned = browser.value("lanes.pinned()")
     must(pinned is not None and words.startswith(pinned), f"a click on {words!r} pinned {pinned!r}")
-    browser.value("document.querySelector('nav button[data-by=\"1\"]').click()")
-    browser.settle()
     browser.value("document.querySelector('#names button').click()")
     browser.settle()
+    must(not browser.value("document.getElementById('found').hidden"), "a lane's button did not list what the lane shows")
 
 
 def search(browser):
