@@ -350,6 +350,10 @@ impl Consensus {
         if kind == ConsensusKind::TimeoutNow && (!self.is_caught_up() || self.hollow) {
             return Ok(());
         }
+        if !self.batch_due && self.node.raft.raft_log.unstable_entries().is_empty() {
+            // What was taken is on its way to the disk, or was not needed.
+            self.taken_bytes = 0;
+        }
         let bytes: u64 = message.entries.iter().map(|entry| entry.data.len() as u64 + ENTRY_OVERHEAD_BYTES).sum();
         if bytes > 0 && self.taken_bytes > 0 && self.taken_bytes + bytes > self.frame_bytes_max / 2 {
             // They would not fit the next frame. The leader sends them again.

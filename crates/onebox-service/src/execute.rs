@@ -122,6 +122,14 @@ pub fn query(
     })
 }
 
+/// Looks at rows, as a read-only method does.
+///
+/// # Errors
+/// Why it could not be done.
+pub fn look<T>(space: &dyn Keyspace, context: &Context, looks: impl FnOnce(&Reader<'_>) -> T) -> Result<T, Failure> {
+    guarded(|| Ok(looks(&Reader::new(space, context))))
+}
+
 /// Applies one request's committed events. Budgets do not hold here: what was committed is a fact.
 ///
 /// # Errors

@@ -9,14 +9,17 @@
 pub mod chance;
 mod checks;
 mod desk;
+pub mod drawing;
 pub mod faults;
 mod gateway;
 mod judge;
+pub mod lanes;
 pub mod linearizability;
 mod machine;
 mod network;
 mod plan;
 pub mod register;
+pub mod shrink;
 mod strike;
 pub mod timeline;
 pub mod workload;

@@ -24,7 +24,7 @@
 //!    operations taken, the one that took fewer can do all that the other can. The other is not visited.
 //! 4. So an unknown operation is taken only where the next one would fare differently without it, and of equal ones the earliest.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::rc::Rc;
 
@@ -100,6 +100,9 @@ pub fn check<M: Model>(model: &M, initial: M::State, operations: &[Operation<M::
     search.run(state, steps_max)
 }
 
+/// From how many states on it is not asked whether an operation may come after one of them.
+const STATES_MAX: usize = 256;
+
 /// The search: what was taken so far, and the situations seen.
 struct Search<'a, M: Model> {
     states: States<'a, M>,
@@ -111,8 +114,7 @@ struct Search<'a, M: Model> {
     taken: Vec<usize>,
     /// For each situation, the smallest sets of unknown operations with which it was reached.
     seen: HashMap<Situation, Vec<Bits>, Mixing>,
-    /// For a first answer and a state, the unknown operations that make a difference to what may come next.
-    useful: HashMap<(usize, StateId), Rc<[usize]>, Mixing>,
+    prospects: HashMap<(usize, StateId), Rc<Prospects>, Mixing>,
     longest: Longest,
 }
 
@@ -134,20 +136,30 @@ struct Longest {
     stuck: Vec<usize>,
 }
 
+/// What may come next in a state, as long as a certain answer is the first one left; taken or not.
+struct Prospects {
+    /// Observers among the pending operations.
+    observers: Vec<usize>,
+    /// Other pending operations with the state after each, in the order of their answers.
+    moves: Vec<(usize, StateId)>,
+    /// Unknown operations after which something that may come next fares differently, as indexes of [`Unknowns`], likewise.
+    unknowns: Vec<(usize, StateId)>,
+}
+
 /// A situation on the way from the start to the current one, and what was tried in it.
 struct Frame {
     /// How many operations had been taken before the move that led here.
     taken_before: usize,
     /// The first answer that is left.
     frontier: usize,
-    /// The operations invoked before it, in the order of their answers; the first one is the one it answers.
-    pending: Vec<usize>,
-    /// What may come before that one: nothing first, then the chains of one operation, and so on.
+    /// The operation it answers.
+    due: usize,
+    /// What may come before that operation: nothing first, then the chains of one operation, and so on.
     chains: Vec<Chain>,
-    /// The chain to try next.
-    current: usize,
-    /// The operation answered first was tried after this chain, which remains to be lengthened.
-    is_tried: bool,
+    /// After how many of them it was tried.
+    tried: usize,
+    /// How many were lengthened.
+    lengthened: usize,
 }
 
 /// A sequence of pending and unknown operations: a shorter one in the same frame, then some more.
@@ -175,7 +187,7 @@ impl<'a, M: Model> Search<'a, M> {
             observers: operations.iter().map(observes).collect(),
             taken: Vec::new(),
             seen: HashMap::default(),
-            useful: HashMap::default(),
+            prospects: HashMap::default(),
             longest: Longest::default(),
         }
     }
@@ -190,43 +202,41 @@ impl<'a, M: Model> Search<'a, M> {
             let Some(frame) = frames.last_mut() else {
                 return Verdict::NotLinearizable { linearized: self.longest.linearized, stuck: self.longest.stuck };
             };
-            if frame.current == frame.chains.len() {
+            if frame.tried < frame.chains.len() {
+                let next = self.descend(frame, frame.tried);
+                frame.tried += 1;
+                frames.extend(next);
+            } else if frame.lengthened < frame.chains.len() {
+                self.lengthen(frame, frame.lengthened);
+                frame.lengthened += 1;
+            } else {
                 self.note_longest(frame);
                 self.go_back(frame.taken_before);
                 frames.pop();
-            } else if frame.is_tried {
-                self.lengthen(frame);
-                frame.is_tried = false;
-                frame.current += 1;
-            } else {
-                frame.is_tried = true;
-                let next = self.descend(frame);
-                frames.extend(next);
             }
         }
         Verdict::Linearizable
     }
 
-    /// Takes the current chain and the operation answered first. `None` if this cannot be, or leads where the search has been, or to
-    /// the end.
-    fn descend(&mut self, frame: &Frame) -> Option<Frame> {
-        let chain = &frame.chains[frame.current];
-        let state = self.step_after(chain, frame.pending[0])?;
+    /// Takes a chain and the operation that is due. `None` if this cannot be, or leads where the search has been, or to the end.
+    fn descend(&mut self, frame: &Frame, place: usize) -> Option<Frame> {
+        let state = self.step_after(&frame.chains[place], frame.due)?;
         let taken_before = self.taken.len();
-        for operation in frame.operations(frame.current) {
+        for operation in frame.operations(place) {
             self.take(operation);
         }
-        self.take(frame.pending[0]);
+        self.take(frame.due);
         self.enter(taken_before, state)
     }
 
-    /// The frame of the current situation. `None` at the end, and, after going back, if the situation is not new.
+    /// The frame of the current situation. `None` at the end, and, after going back, if there is nothing new to find.
     fn enter(&mut self, taken_before: usize, state: StateId) -> Option<Frame> {
         self.observe(state);
         if self.timeline.is_empty() {
             return None;
         }
         let frontier = self.timeline.frontier();
+        let due = self.timeline.events[frontier - 1].operation;
         let chain = Chain {
             shorter: 0,
             more: Vec::new(),
@@ -240,58 +250,75 @@ impl<'a, M: Model> Search<'a, M> {
             self.go_back(taken_before);
             return None;
         }
-        let pending = self.timeline.pending();
-        Some(Frame { taken_before, frontier, pending, chains: vec![chain], current: 0, is_tried: false })
+        let is_hopeless = !self.may_come(due, frontier, &chain);
+        let chains = vec![chain];
+        let lengthened = usize::from(is_hopeless);
+        Some(Frame { taken_before, frontier, due, chains, tried: 0, lengthened })
     }
 
     /// Takes every observer that may come next.
     fn observe(&mut self, state: StateId) {
-        let mut node = self.timeline.first();
-        while let Some(operation) = self.timeline.invocation(node) {
-            if self.is_observing(state, operation) {
-                let before = self.timeline.before(node);
-                self.take(operation);
-                node = self.timeline.after(before);
-            } else {
-                node = self.timeline.after(node);
+        while !self.timeline.is_empty() {
+            let frontier = self.timeline.frontier();
+            for &observer in &self.prospects(frontier, state).observers {
+                if !self.timeline.is_taken(observer, &self.timeline.pending_taken) {
+                    self.take(observer);
+                }
+            }
+            if self.timeline.frontier() == frontier {
+                return;
             }
         }
     }
 
-    /// Whether the operation is an observer that may come next.
-    fn is_observing(&mut self, state: StateId, operation: usize) -> bool {
-        let next = if self.observers[operation] { self.states.step(state, operation) } else { None };
-        assert!(next.is_none_or(|next| next == state), "operation {operation} was said to observe, and changes the state");
-        next.is_some()
+    /// Whether an operation may come after some chain. Chains are taken to be able to repeat what is in them, so that only the states
+    /// count; where those are many, the answer is yes.
+    fn may_come(&mut self, due: usize, frontier: usize, chain: &Chain) -> bool {
+        let mut states = vec![chain.state];
+        let mut met: HashSet<StateId, Mixing> = HashSet::default();
+        met.insert(chain.state);
+        let mut place = 0;
+        while place < states.len() && states.len() < STATES_MAX {
+            let state = states[place];
+            if self.states.step(state, due).is_some() {
+                return true;
+            }
+            let prospects = self.prospects(frontier, state);
+            self.states.steps += 1;
+            let moves = prospects.moves.iter().filter(|(operation, _)| !self.timeline.is_taken(*operation, &chain.pending_taken));
+            let unknowns = prospects.unknowns.iter().filter(|(unknown, _)| !contains(&chain.unknown_taken, *unknown));
+            states.extend(moves.chain(unknowns).map(|&(_, next)| next).filter(|next| met.insert(*next)));
+            place += 1;
+        }
+        place < states.len()
     }
 
-    /// Adds the chains that are the current one and one operation more.
-    fn lengthen(&mut self, frame: &mut Frame) {
-        let chain = frame.chains[frame.current].clone();
-        if self.is_observing(chain.state, frame.pending[0]) {
+    /// Adds the chains that are this one and one operation more.
+    fn lengthen(&mut self, frame: &mut Frame, place: usize) {
+        let chain = frame.chains[place].clone();
+        let prospects = self.prospects(frame.frontier, chain.state);
+        if prospects.observers.contains(&frame.due) {
             return;
         }
-        for place in 1..frame.pending.len() {
-            let operation = frame.pending[place];
-            if self.timeline.is_taken(operation, &chain.pending_taken) {
+        for &(operation, _) in &prospects.moves {
+            if operation == frame.due || self.timeline.is_taken(operation, &chain.pending_taken) {
                 continue;
             }
             let Some(next) = self.step_after(&chain, operation) else { continue };
-            let longer = self.longer(frame, &chain, operation, next);
+            let longer = self.longer(frame, place, operation, next);
             if self.is_new(frame.frontier, &longer) {
                 frame.chains.push(longer);
             }
         }
-        for &unknown in &*self.useful(frame.frontier, chain.state) {
+        for &(unknown, _) in &prospects.unknowns {
             let Unknown { operation, twin, .. } = self.unknowns.operations[unknown];
             let is_taken = |it| contains(&chain.unknown_taken, it);
             if is_taken(unknown) || twin.is_some_and(|twin| !is_taken(twin)) {
                 continue;
             }
             let Some(next) = self.step_after(&chain, operation) else { continue };
-            let longer = self.longer(frame, &chain, operation, next);
-            // After one that is not unknown they are many and seldom alike, thus not remembered.
-            if chain.without.is_none() || self.is_new(frame.frontier, &longer) {
+            let longer = self.longer(frame, place, operation, next);
+            if self.is_new(frame.frontier, &longer) {
                 frame.chains.push(longer);
             }
         }
@@ -304,19 +331,20 @@ impl<'a, M: Model> Search<'a, M> {
         (!is_same_without).then_some(next)
     }
 
-    /// The chain that is the current one, an operation, and every observer that may come next.
-    fn longer(&mut self, frame: &Frame, chain: &Chain, operation: usize, state: StateId) -> Chain {
-        let mut longer = Chain { shorter: frame.current, more: vec![operation], state, without: None, ..chain.clone() };
+    /// A chain, an operation, and every observer that may come next but for the one that is due.
+    fn longer(&mut self, frame: &Frame, shorter: usize, operation: usize, state: StateId) -> Chain {
+        let chain = &frame.chains[shorter];
+        let mut longer = Chain { shorter, more: vec![operation], state, without: None, ..chain.clone() };
         if let Some(unknown) = self.unknowns.index[operation] {
             flip(&mut longer.unknown_taken, unknown);
             longer.without = Some(chain.state);
         } else {
-            flip(&mut longer.pending_taken, self.timeline.slot(operation));
+            flip(&mut longer.pending_taken, self.timeline.places[operation].slot);
             longer.answered_count += 1;
         }
-        for &observer in &frame.pending[1..] {
-            if !self.timeline.is_taken(observer, &longer.pending_taken) && self.is_observing(state, observer) {
-                flip(&mut longer.pending_taken, self.timeline.slot(observer));
+        for &observer in &self.prospects(frame.frontier, state).observers {
+            if observer != frame.due && !self.timeline.is_taken(observer, &longer.pending_taken) {
+                flip(&mut longer.pending_taken, self.timeline.places[observer].slot);
                 longer.answered_count += 1;
                 longer.more.push(observer);
                 longer.without = None;
@@ -325,34 +353,43 @@ impl<'a, M: Model> Search<'a, M> {
         longer
     }
 
-    /// The unknown operations after which something that may come next, before or as the operation answered first, fares differently.
-    fn useful(&mut self, frontier: usize, state: StateId) -> Rc<[usize]> {
-        if let Some(useful) = self.useful.get(&(frontier, state)) {
-            return Rc::clone(useful);
+    fn prospects(&mut self, frontier: usize, state: StateId) -> Rc<Prospects> {
+        if let Some(prospects) = self.prospects.get(&(frontier, state)) {
+            return Rc::clone(prospects);
         }
-        let until = self.timeline.time(frontier);
+        let mut prospects = Prospects { observers: Vec::new(), moves: Vec::new(), unknowns: Vec::new() };
+        let pending = self.timeline.pending(frontier);
+        for &operation in &*pending {
+            let Some(next) = self.states.step(state, operation) else { continue };
+            if self.observers[operation] {
+                assert!(next == state, "operation {operation} was said to observe, and changes the state");
+                prospects.observers.push(operation);
+            } else {
+                prospects.moves.push((operation, next));
+            }
+        }
+        let until = self.timeline.events[frontier - 1].time;
         let count = self.unknowns.operations.partition_point(|it| it.invoked <= until);
-        let mut followers = if count == 0 { Vec::new() } else { self.timeline.pending_at(frontier) };
-        followers.extend(self.unknowns.operations[..count].iter().map(|it| it.operation));
-        let mut useful = Vec::new();
         for unknown in 0..count {
             let operation = self.unknowns.operations[unknown].operation;
             let Some(after) = self.states.step(state, operation).filter(|after| *after != state) else { continue };
-            let is_different = |follower: &usize| {
-                let next = self.states.step(after, *follower);
-                next.is_some() && next != self.states.step(state, *follower)
-            };
-            if followers.iter().filter(|it| **it != operation).any(is_different) {
-                useful.push(unknown);
+            let mut followers = self.unknowns.operations[..count].iter().map(|it| it.operation).chain(pending.iter().copied());
+            let is_useful = followers.any(|follower| {
+                let next = self.states.step(after, follower);
+                follower != operation && next.is_some() && next != self.states.step(state, follower)
+            });
+            if is_useful {
+                prospects.unknowns.push((unknown, after));
             }
         }
-        let useful: Rc<[usize]> = useful.into();
-        self.useful.insert((frontier, state), Rc::clone(&useful));
-        useful
+        let prospects = Rc::new(prospects);
+        self.prospects.insert((frontier, state), Rc::clone(&prospects));
+        prospects
     }
 
     /// Whether the situation after a chain was not seen with its unknown operations or some of them; it is from now on.
     fn is_new(&mut self, frontier: usize, chain: &Chain) -> bool {
+        self.states.steps += 1;
         let situation = Situation { frontier, pending_taken: chain.pending_taken.clone(), state: chain.state };
         let smallest = self.seen.entry(situation).or_default();
         if smallest.iter().any(|seen| is_subset(seen, &chain.unknown_taken)) {
@@ -386,7 +423,8 @@ impl<'a, M: Model> Search<'a, M> {
         if Some(chain.answered_count) > self.longest.answered_count {
             let mut linearized = self.taken.clone();
             linearized.extend(frame.operations(place));
-            let stuck = frame.pending.iter().copied().filter(|&it| !self.timeline.is_taken(it, &chain.pending_taken)).collect();
+            let pending = self.timeline.pending(frame.frontier);
+            let stuck = pending.iter().copied().filter(|&it| !self.timeline.is_taken(it, &chain.pending_taken)).collect();
             self.longest = Longest { answered_count: Some(chain.answered_count), linearized, stuck };
         }
     }
@@ -451,6 +489,8 @@ struct Timeline {
     /// in the list, so there it says whether this one was taken.
     pending_taken: Bits,
     lifted_count: usize,
+    /// By answer, what [`Timeline::pending`] has said.
+    pending: HashMap<usize, Rc<[usize]>, Mixing>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -465,6 +505,8 @@ struct Place {
     invocation: usize,
     answer: usize,
     slot: usize,
+    /// It is the first operation of its slot, or the third, and so on.
+    is_odd: bool,
 }
 
 impl Timeline {
@@ -486,10 +528,11 @@ impl Timeline {
             let place = &mut places[event.operation];
             if event.is_answer {
                 place.answer = index + 1;
-                slots_free.push(place.slot);
+                slots_free.push((place.slot, place.is_odd));
             } else {
                 place.invocation = index + 1;
-                place.slot = slots_free.pop().unwrap_or(slots_count);
+                let (slot, was_odd) = slots_free.pop().unwrap_or((slots_count, false));
+                (place.slot, place.is_odd) = (slot, !was_odd);
                 slots_count = slots_count.max(place.slot + 1);
             }
         }
@@ -501,23 +544,12 @@ impl Timeline {
             places,
             pending_taken: bits(slots_count),
             lifted_count: 0,
+            pending: HashMap::default(),
         }
     }
 
     fn is_empty(&self) -> bool {
         self.next[0] == 0
-    }
-
-    fn first(&self) -> usize {
-        self.next[0]
-    }
-
-    fn after(&self, node: usize) -> usize {
-        self.next[node]
-    }
-
-    fn before(&self, node: usize) -> usize {
-        self.previous[node]
     }
 
     /// The operation whose invocation it is; `None` for an answer and for the end.
@@ -528,43 +560,33 @@ impl Timeline {
 
     /// The first answer; 0 if the list is empty.
     fn frontier(&self) -> usize {
-        let mut node = self.first();
+        let mut node = self.next[0];
         while self.invocation(node).is_some() {
-            node = self.after(node);
+            node = self.next[node];
         }
         node
     }
 
-    fn time(&self, node: usize) -> u64 {
-        self.events[node - 1].time
+    /// The operations invoked before this answer and not answered before it, taken or not, in the order of their answers.
+    fn pending(&mut self, answer: usize) -> Rc<[usize]> {
+        let places = &self.places;
+        let compute = || {
+            let is_pending = |it: &usize| (places[*it].invocation + 1..=places[*it].answer).contains(&answer);
+            let mut pending: Vec<usize> = (0..places.len()).filter(is_pending).collect();
+            pending.sort_unstable_by_key(|&it| places[it].answer);
+            pending.into()
+        };
+        Rc::clone(self.pending.entry(answer).or_insert_with(compute))
     }
 
-    /// The operations invoked before the first answer, in the order of their answers.
-    fn pending(&self) -> Vec<usize> {
-        let nodes = std::iter::successors(Some(self.first()), |&node| Some(self.after(node)));
-        let mut pending: Vec<usize> = nodes.map_while(|node| self.invocation(node)).collect();
-        pending.sort_by_key(|&operation| self.places[operation].answer);
-        pending
-    }
-
-    /// The operations invoked before this answer and not answered before it, taken or not.
-    fn pending_at(&self, answer: usize) -> Vec<usize> {
-        let is_pending = |operation: &usize| (self.places[*operation].invocation + 1..=self.places[*operation].answer).contains(&answer);
-        (0..self.places.len()).filter(is_pending).collect()
-    }
-
-    fn slot(&self, operation: usize) -> usize {
-        self.places[operation].slot
-    }
-
-    /// Whether an operation that is still in the list has been taken in `pending_taken`.
+    /// Whether a pending operation is among those taken.
     fn is_taken(&self, operation: usize, pending_taken: &[u64]) -> bool {
-        let slot = self.slot(operation);
-        contains(pending_taken, slot) != contains(&self.pending_taken, slot)
+        let Place { slot, is_odd, .. } = self.places[operation];
+        contains(pending_taken, slot) == is_odd
     }
 
     fn lift(&mut self, operation: usize) {
-        let Place { invocation, answer, slot } = self.places[operation];
+        let Place { invocation, answer, slot, .. } = self.places[operation];
         for node in [invocation, answer] {
             let (previous, next) = (self.previous[node], self.next[node]);
             self.next[previous] = next;
@@ -576,7 +598,7 @@ impl Timeline {
 
     /// Undoes the last [`Timeline::lift`] that was not undone, which must be the one of this operation.
     fn put_back(&mut self, operation: usize) {
-        let Place { invocation, answer, slot } = self.places[operation];
+        let Place { invocation, answer, slot, .. } = self.places[operation];
         for node in [answer, invocation] {
             self.next[self.previous[node]] = node;
             self.previous[self.next[node]] = node;

@@ -89,8 +89,7 @@ impl World<'_> {
                 disk.set_capacity(used + chance % 300_000);
                 true
             }
-            Fault::RotInLog => self.rot(machine, "log/", chance, until),
-            Fault::RotInBase => self.rot(machine, "base.redb", chance, until),
+            Fault::RotInLog => self.rot(machine, chance, until),
             Fault::WipedDisk if self.may_lose_a_disk(machine) => {
                 self.machines[machine].wipe();
                 self.timeline.add(self.now, Place::Machine(machine), What::Wiped);
@@ -200,14 +199,14 @@ impl World<'_> {
         self.machines.len() > 2 && settled && self.machines.iter().all(whole) && self.machines[machine].power_fails_at.is_none()
     }
 
-    /// Turns over a bit of a file while the machine is off.
-    fn rot(&mut self, machine: usize, of: &str, chance: u64, until: u64) -> bool {
+    /// Turns over a bit of the log while the machine is off.
+    fn rot(&mut self, machine: usize, chance: u64, until: u64) -> bool {
         if !self.may_lose_a_disk(machine) || self.machines[machine].beginning == Beginning::Join {
             return false;
         }
         self.machines[machine].kill();
         let disk: &MemoryDisk = &self.machines[machine].disk;
-        let files: Vec<String> = disk.files().into_iter().filter(|file| file.starts_with(of) && !file.contains("spare")).collect();
+        let files: Vec<String> = disk.files().into_iter().filter(|file| file.starts_with("log/") && !file.contains("spare")).collect();
         let struck = files.get(chance as usize % files.len().max(1)).and_then(|file| {
             let bytes = disk.read_file(file)?;
             // Somewhere in what was written: zeros at the end of a segment say nothing.

@@ -136,6 +136,23 @@ impl Timeline {
     }
 }
 
+impl Line {
+    /// Whether it is one of the few lines that tell what a run was like.
+    pub fn is_worth_reading(&self) -> bool {
+        match &self.what {
+            What::Sent { .. } | What::Operation { .. } | What::Note(_) => false,
+            What::Up
+            | What::Down(_)
+            | What::Stopped(_)
+            | What::Wiped
+            | What::Leads(..)
+            | What::Strike { .. }
+            | What::Relief(_)
+            | What::Broken(_) => true,
+        }
+    }
+}
+
 fn words_of(message: &PeerMessage) -> String {
     match &message.body {
         Some(PeerBody::Consensus(said)) => {

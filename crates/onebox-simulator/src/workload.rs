@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use onebox_replica::entry::Record;
-use onebox_service::{Keyspace, MethodId, Refusal, Service};
+use onebox_service::{MethodId, Reader, Refusal, Service};
 
 use crate::chance::Chance;
 
@@ -29,11 +29,11 @@ pub trait Workload {
         Ok(())
     }
 
-    /// Looks at a state that readers see: sums that must be conserved, structure that must be sound.
+    /// Looks at a state that readers see, of the default tenant: sums that must be conserved, structure that must be sound.
     ///
     /// # Errors
     /// What does not hold.
-    fn holds(&self, _state: &dyn Keyspace) -> Result<(), String> {
+    fn holds(&self, _state: &Reader<'_>) -> Result<(), String> {
         Ok(())
     }
 

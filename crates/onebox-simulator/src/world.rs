@@ -11,7 +11,8 @@ use std::sync::Arc;
 use onebox_replica::{Beginning, Input, Job, Membership, Note, PeerId, PeerMessage, Query, Read, Stop, Token};
 use onebox_service::attempt::{Attempt, Reply, RequestId};
 use onebox_service::execute::{self, Context};
-use onebox_service::{Code, Failure, FaultKind, Service};
+use onebox_service::{Budget, Code, Failure, FaultKind, Service, TenantId};
+use onebox_store::state::View;
 use onebox_store::{Disk, LogIndex, NodeId, Term};
 use prost::Message;
 
@@ -297,7 +298,12 @@ impl<'w> World<'w> {
             Some(process) => {
                 let status = process.replica.status();
                 let stopped = if process.stopped { ", stopped" } else { "" };
-                let stopped = format!("{stopped}, {} wait, {} bytes dirty{}", status.queued, status.dirty_bytes, if status.disk_low { ", disk low" } else { "" });
+                let stopped = format!(
+                    "{stopped}, {} wait, {} bytes dirty{}",
+                    status.queued,
+                    status.dirty_bytes,
+                    if status.disk_low { ", disk low" } else { "" }
+                );
                 format!(
                     "{} in {:?} at {} of {}{}{stopped}",
                     machine.id(),
@@ -317,7 +323,7 @@ impl<'w> World<'w> {
     fn judge_the_whole(&mut self) {
         let views: Vec<_> = self.machines.iter().filter_map(|machine| Some(machine.process.as_ref()?.replica.view().clone())).collect();
         for view in views {
-            if let Err(words) = self.workload.holds(&view) {
+            if let Err(words) = self.holds(&view) {
                 return self.broken("what the service promises", words);
             }
         }
@@ -501,7 +507,7 @@ impl<'w> World<'w> {
         }
         if let Some(view) = view
             && self.chance.once_in(512)
-            && let Err(words) = self.workload.holds(&view)
+            && let Err(words) = self.holds(&view)
         {
             return self.broken("what the service promises", words);
         }
@@ -623,6 +629,17 @@ impl<'w> World<'w> {
             Err(Failure::Refused(refusal)) => Reply::Refused(refusal),
             Err(Failure::Fault(_)) => Reply::Retry("a row could not be read"),
             Err(Failure::Bug(what)) => Reply::refused(Code::Internal, what),
+        }
+    }
+
+    fn holds(&self, view: &View) -> Result<(), String> {
+        let budget = Budget { rows_read_max: u32::MAX, scan_steps_max: u32::MAX, bytes_max: u32::MAX, ..self.plan.limits.query_budget };
+        let context = Context { tenant: TenantId::DEFAULT, now: view.position().time, seed: 0, budget };
+        match execute::look(view, &context, |reader| self.workload.holds(reader)) {
+            Ok(holds) => holds,
+            Err(Failure::Fault(_)) => Ok(()),
+            Err(Failure::Bug(what)) => Err(what),
+            Err(Failure::Refused(refusal)) => Err(refusal.message),
         }
     }
 

@@ -149,6 +149,11 @@ def width(range_):
     return range_[1] - range_[0]
 
 
+def near(a, b, range_):
+    """Whether two times are the same as far as can be seen."""
+    return abs(a - b) < width(range_) / 1e4
+
+
 def use(browser, page, pictures):
     """Everything that a reader does, in turn. Gives back how long a frame took."""
     for domain in ("Page", "Runtime", "Log", "Network"):
@@ -180,12 +185,12 @@ def keyboard(browser, whole):
     must(width(closer) < width(whole), f"+ did not zoom in: {whole}, then {closer}")
     browser.key("ArrowRight")
     right = browser.range()
-    must(right[0] > closer[0] and abs(width(right) - width(closer)) < 1, f"the right arrow did not pan: {closer}, then {right}")
+    must(right[0] > closer[0] and near(width(right), width(closer), closer), f"the right arrow did not pan: {closer}, then {right}")
     browser.key("-")
     must(width(browser.range()) > width(right), "- did not zoom out")
     browser.key("0")
     again = browser.range()
-    must(all(abs(a - b) < 1 for a, b in zip(again, whole)), f"0 did not show the whole run: {whole}, then {again}")
+    must(all(near(a, b, whole) for a, b in zip(again, whole)), f"0 did not show the whole run: {whole}, then {again}")
     if browser.value(f"{RUN}.lanes.some(lane => lane.marks.kind.includes({RUN}.kinds.indexOf('Broken')))"):
         browser.key("f")
         must(browser.value("lanes.pinned()") is not None, "f did not pin the broken promise")
@@ -206,7 +211,7 @@ def wheel_and_drag(browser, middle):
     browser.mouse("mouseMoved", middle[0] - 200, middle[1], button="left", buttons=1)
     browser.mouse("mouseReleased", middle[0] - 200, middle[1], button="left", buttons=0, clickCount=1)
     dragged = browser.range()
-    must(dragged[0] > zoomed[0] and abs(width(dragged) - width(zoomed)) < 1, f"dragging did not pan: {zoomed}, then {dragged}")
+    must(dragged[0] > zoomed[0] and near(width(dragged), width(zoomed), zoomed), f"dragging did not pan: {zoomed}, then {dragged}")
 
 
 def hover_and_pin(browser, left, top, across, down):

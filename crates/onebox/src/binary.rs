@@ -8,9 +8,11 @@ use std::sync::Arc;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use onebox_node::{Exit, SETTINGS, Settings, SpecAnswers, StartError};
 use onebox_service::Service;
+use onebox_simulator::Workload;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::verbs::desk::SpecDesk;
+use crate::verbs::simulate::NewWorkload;
 use crate::{logging, verbs};
 
 /// Runs the binary of a service: reads the command line and does what the verb says.
@@ -18,13 +20,22 @@ use crate::{logging, verbs};
 /// Exit codes: 0 for success, 1 for a failure that is explained on standard error, 2 for a command line that makes no
 /// sense.
 pub fn main(service: impl Service) -> ExitCode {
-    let service: Arc<dyn Service> = Arc::new(service);
+    run(Arc::new(service), None)
+}
+
+/// [`main`], with a workload for the verb `simulate`.
+pub fn main_with<W: Workload + 'static>(service: impl Service, workload: impl Fn() -> W + Sync) -> ExitCode {
+    run(Arc::new(service), Some(&|| Box::new(workload())))
+}
+
+fn run(service: Arc<dyn Service>, workload: Option<&NewWorkload<'_>>) -> ExitCode {
     let name = service.schema().name;
     let matches = command(name).get_matches();
     match matches.subcommand() {
         Some(("serve", arguments)) => serve(service, arguments),
         Some(("spec", arguments)) => tell(name, verbs::spec::run(&service, arguments)),
         Some(("explore", arguments)) => tell(name, verbs::explore::run(&service, arguments)),
+        Some(("simulate", arguments)) => tell(name, verbs::simulate::run_verb(name, workload, arguments)),
         Some(("schema", _)) => tell(name, verbs::schema::run(&service)),
         Some((verb, _)) => unreachable!("clap takes no verb {verb}"),
         None => unreachable!("clap demands a verb"),
@@ -67,6 +78,7 @@ fn command(name: &'static str) -> Command {
         .subcommand(serve)
         .subcommand(verbs::spec::command())
         .subcommand(verbs::explore::command())
+        .subcommand(verbs::simulate::command())
         .subcommand(
             Command::new("schema").about("Prints what can be asked, is recorded, refused and kept: methods, events, refusals, tables"),
         )

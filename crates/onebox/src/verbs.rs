@@ -9,6 +9,7 @@ pub(crate) mod examine;
 pub(crate) mod explore;
 pub(crate) mod report;
 pub(crate) mod schema;
+pub(crate) mod simulate;
 pub(crate) mod spec;
 mod sqlite;
 pub(crate) mod terminal;

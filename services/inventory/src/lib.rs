@@ -12,6 +12,9 @@ mod features;
 mod given;
 mod product;
 mod reservation;
+mod simulation;
 mod tree;
+
+pub use simulation::Life;
 
 onebox::schema!("inventory.v1");

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    onebox::main(inventory::Inventory)
+    onebox::main_with(inventory::Inventory, inventory::Life::default)
 }
