@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use onebox_service::attempt::{Attempt, Command, Reply, RequestId, Sequence, SessionId};
+use onebox_service::planted::planted;
 use onebox_service::{Code, Refusal, Time};
 
 use crate::calls::{Call, Calls};
@@ -237,7 +238,7 @@ impl Client {
             // An earlier attempt may have taken effect, so that this one was turned away says nothing.
             Reply::Overloaded if self.is_ambiguous(id) => self.retry_later(now, id, true),
             // An earlier attempt may still be on its way: only once it can do nothing is the refusal true.
-            Reply::Refused(refusal) if self.is_ambiguous(id) => self.withdraw(now, id, refusal),
+            Reply::Refused(refusal) if self.is_ambiguous(id) && !planted("a refusal believed at once") => self.withdraw(now, id, refusal),
             Reply::Refused(refusal) => self.settle(id, Outcome::Refused(refusal)),
             Reply::Withdrawn => self.withdrawn(id),
             Reply::Overloaded => self.settle(id, Outcome::Overloaded),

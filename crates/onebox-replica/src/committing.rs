@@ -5,6 +5,7 @@
 //! executed here, leadership lost, executed again by another leader: the first must be gone before the second is applied.
 
 use onebox_service::attempt::Reply;
+use onebox_service::planted::planted;
 use onebox_store::{LogIndex, Term};
 
 use crate::consensus::{Agreed, Committed};
@@ -131,7 +132,9 @@ impl Replica {
         self.execution.abandon();
         let mut callers = self.take_open_callers();
         while let Some(last) = self.in_flight.pop_back() {
-            self.execution.undo_entry();
+            if !planted("speculation not undone") {
+                self.execution.undo_entry();
+            }
             // The entry may be on a disk, and another leader may yet commit it.
             for (token, _) in last.replies {
                 self.reply(token, Reply::Unknown(why.to_owned()));

@@ -8,6 +8,7 @@ mod convert;
 mod entries;
 
 use onebox_service::Fault;
+use onebox_service::planted::planted;
 use onebox_store::log::{Appended, Batch, HardState, LogReader};
 use onebox_store::{LogIndex, Term};
 use raft::eraftpb::{self, EntryType};
@@ -360,11 +361,35 @@ impl Consensus {
             return Ok(());
         }
         self.taken_bytes += bytes;
-        let message = convert::heard(from.0, self.id.0, message)?;
+        let mut message = convert::heard(from.0, self.id.0, message)?;
+        self.plant(kind, &mut message);
         // An answer from who is no member any more is of no use, and no mistake.
         let _ = self.node.step(message);
         self.draw_timeout();
         Ok(())
+    }
+
+    /// The bugs that are planted in what a peer said.
+    fn plant(&mut self, kind: ConsensusKind, message: &mut eraftpb::Message) {
+        let is_vote = matches!(kind, ConsensusKind::RequestVote | ConsensusKind::RequestPreVote);
+        if planted("up-to-date check skipped") && is_vote {
+            (message.index, message.log_term) = (u64::MAX >> 1, u64::MAX >> 1);
+        }
+        let granted = matches!(kind, ConsensusKind::RequestVoteResponse | ConsensusKind::RequestPreVoteResponse) && !message.reject;
+        let twice = planted("a vote counted twice") && granted;
+        let learner = planted("a learner counted in the quorum") && self.membership.learners.contains(&message.from);
+        if twice || (learner && kind == ConsensusKind::AppendResponse && !message.reject) {
+            let others = self.membership.voters.iter().filter(|voter| **voter != message.from && **voter != self.id.0);
+            for other in others.copied().collect::<Vec<_>>() {
+                let _ = self.node.step(eraftpb::Message { from: other, ..message.clone() });
+            }
+        }
+        if planted("an old term's entry committed by count") && self.node.raft.state == StateRole::Leader {
+            let (counted, _) = self.node.raft.mut_prs().maximal_committed_index();
+            if counted > self.node.raft.raft_log.committed {
+                self.node.raft.raft_log.commit_to(counted);
+            }
+        }
     }
 
     /// A batch is on the disk.
@@ -458,7 +483,10 @@ impl Consensus {
         self.messages.extend(now.into_iter().filter_map(addressed));
         let once_durable = once_durable.into_iter().filter_map(addressed);
         self.batch_due |= must_sync;
-        if self.batch_due {
+        if planted("acknowledged before the sync") {
+            self.batch_ready = number;
+            self.messages.extend(once_durable);
+        } else if self.batch_due {
             self.batch_ready = number;
             self.batch_messages.extend(once_durable);
         } else if let Some(persisting) = &mut self.persisting {

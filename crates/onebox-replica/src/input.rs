@@ -52,7 +52,7 @@ pub enum Input {
         bytes: u64,
     },
     /// A message from a peer.
-    Peer(PeerMessage),
+    Peer(Box<PeerMessage>),
     /// Change the members; only the leader can.
     Change(Token, Change),
     /// Hand leadership over to this voter; only the leader can.

@@ -19,6 +19,7 @@ pub mod input;
 pub mod limits;
 mod members;
 pub mod membership;
+mod opening;
 pub mod peer;
 mod reads;
 pub mod replica;

@@ -5,23 +5,22 @@
 //! After a fault it does nothing more; a restart goes on from what the disk holds.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use onebox_service::attempt::{Attempt, Command, Reply, RequestId};
-use onebox_service::{Code, Fault, FaultKind, Service, Time};
-use onebox_store::log::{self, Cut, LogOptions};
+use onebox_service::{Code, Time};
+use onebox_store::log::{self, Cut};
 use onebox_store::names::NodeId;
-use onebox_store::state::{State, StateOptions, View, install_snapshot};
-use onebox_store::{Disk, LogIndex, Term};
+use onebox_store::state::View;
+use onebox_store::{LogIndex, Term};
 
 use crate::admission::Queue;
 use crate::background::Jobs;
 use crate::clock::LogClock;
-use crate::consensus::{Consensus, Start};
+use crate::consensus::Consensus;
 use crate::effect::{Effects, Note, Query, Stop};
 use crate::execution::{Ended, Execution};
 use crate::input::{Clock, Input, Read, Token};
-use crate::limits::{ELECTION_TICKS_MIN, Limits};
+use crate::limits::Limits;
 use crate::membership::{Membership, PeerId};
 use crate::reads::{Held, Reads};
 use crate::snapshots::Snapshots;
@@ -103,7 +102,7 @@ pub struct Replica {
     pub(crate) limits: Limits,
     pub(crate) execution: Execution,
     /// Replies that leave with the open entry, and who waits for each.
-    open_replies: Vec<(Token, Reply)>,
+    pub(crate) open_replies: Vec<(Token, Reply)>,
     pub(crate) clock: LogClock,
     pub(crate) effects: Effects,
     pub(crate) consensus: Consensus,
@@ -113,7 +112,7 @@ pub struct Replica {
     /// Number of the last entry that is published.
     pub(crate) published: u64,
     pub(crate) view: View,
-    seed: u64,
+    pub(crate) seed: u64,
     pub(crate) segment_bytes: u64,
     pub(crate) node: NodeId,
     pub(crate) replaying: bool,
@@ -132,7 +131,7 @@ pub struct Replica {
     pub(crate) jobs: Jobs,
     pub(crate) log_bytes_unflushed: u64,
     pub(crate) ticks: u64,
-    quiet_since: u64,
+    pub(crate) quiet_since: u64,
 }
 
 /// A replica with the writer of its log, which lives on another thread, and what opening found.
@@ -146,89 +145,6 @@ pub struct Opened {
 }
 
 impl Replica {
-    /// Opens what is on the disk, or makes it; every start takes this path.
-    ///
-    /// # Errors
-    /// The fault: damage, a version that this build cannot read, a disk that fails.
-    pub fn open(disk: &Arc<dyn Disk>, service: Arc<dyn Service>, setup: Setup) -> Result<Opened, Fault> {
-        let Setup { limits, node, seed, segment_bytes, cache_bytes, flush_bytes_target, election_ticks, beginning } = setup;
-        let log_options = LogOptions { segment_bytes, node };
-        install_snapshot(disk, log_options)?;
-        let options = StateOptions { cache_bytes, hash_seed: seed, flush_bytes_target, node };
-        let (mut state, base) = State::open(Arc::clone(disk), options)?;
-        let applied = base.applied;
-        let log = log::open(Arc::clone(disk), log_options, applied.index, applied.term, None)?;
-        if log.reader.last() < applied.index || log.reader.first() > applied.index.next() {
-            let (first, last) = (log.reader.first(), log.reader.last());
-            let detail =
-                format!("base.redb holds everything up to entry {}, the log has {first} to {last}: entries are missing", applied.index);
-            return Err(Fault::new(FaultKind::Damage, "open", "log", detail));
-        }
-        let id = PeerId::of(node);
-        // The log states the members it began with, the base those at its position.
-        let (membership, first_membership) = match base.membership.or(log.membership) {
-            Some(stored) => (members_of(&stored)?, None),
-            None => {
-                let begun = beginning.members(id);
-                let first = (!begun.is_empty()).then(|| begun.encode());
-                (begun, first)
-            }
-        };
-        let hollow = membership.is_empty();
-        if !hollow {
-            state.set_membership(membership.encode());
-        }
-        let alone = membership == Membership::of_voters([id]);
-        let replay_to = log.hard_state.commit.max(applied.index);
-        let replaying = alone || replay_to > applied.index;
-        state.set_replaying(replaying);
-        let start = Start {
-            id,
-            membership,
-            hard_state: log.hard_state,
-            applied: applied.index,
-            seed,
-            reader: log.reader,
-            frame_bytes_max: log_options.frame_bytes_max(),
-            election_ticks: election_ticks.max(ELECTION_TICKS_MIN),
-            first_membership,
-            hollow,
-        };
-        let mut clock = LogClock::new();
-        clock.seen(applied.time);
-        let view = state.publish();
-        let replica = Replica {
-            limits,
-            execution: Execution::new(service, limits, state),
-            open_replies: Vec::new(),
-            clock,
-            effects: Effects::default(),
-            consensus: Consensus::start(start),
-            queue: Queue::default(),
-            reads: Reads::default(),
-            in_flight: VecDeque::new(),
-            published: 0,
-            view,
-            seed,
-            segment_bytes,
-            node,
-            replaying,
-            replay_to,
-            hollow,
-            snapshots: Snapshots::default(),
-            led: None,
-            changing: None,
-            disk_low: false,
-            draining: false,
-            stopped: None,
-            jobs: Jobs::default(),
-            log_bytes_unflushed: 0,
-            ticks: 0,
-            quiet_since: 0,
-        };
-        Ok(Opened { replica, writer: log.writer, cut: log.cut })
-    }
-
     /// Takes one input. What follows from it comes with [`finish_turn`](Self::finish_turn).
     pub fn step(&mut self, clock: Clock, input: Input) {
         match input {
@@ -240,7 +156,7 @@ impl Replica {
             Input::PersistFailed(fault) => self.stop(Stop::Fault(fault)),
             Input::Tick => self.tick(clock),
             Input::DiskFree { bytes } => self.disk_free(bytes),
-            Input::Peer(message) => self.hear_peer(message),
+            Input::Peer(message) => self.hear_peer(*message),
             Input::Change(token, change) => self.change_members(token, change),
             Input::Transfer(token, to) => self.hand_over(token, to),
             Input::Drain => self.drain(),
@@ -595,18 +511,4 @@ impl Replica {
         self.seed = xxhash_rust::xxh3::xxh3_64_with_seed(b"entry", self.seed);
         self.seed
     }
-}
-
-impl Beginning {
-    fn members(&self, id: PeerId) -> Membership {
-        match self {
-            Beginning::Alone => Membership::of_voters([id]),
-            Beginning::Voters(voters) => Membership::of_voters(voters.iter().copied()),
-            Beginning::Join => Membership::default(),
-        }
-    }
-}
-
-fn members_of(stored: &[u8]) -> Result<Membership, Fault> {
-    Membership::decode(stored).ok_or_else(|| Fault::new(FaultKind::Damage, "open", "base.redb", "the record of the members makes no sense"))
 }

@@ -11,6 +11,7 @@ use std::ops::ControlFlow;
 
 use onebox_service::attempt::{Fate, RequestId, SessionId};
 use onebox_service::keyspace::{self, PLATFORM_TABLE};
+use onebox_service::planted::planted;
 use onebox_service::{Fault, Key, Keyspace, KeyspaceMut, TenantId, Time};
 
 use crate::limits::{EXPIRED_PER_ENTRY_MAX, Limits, SESSION_TRIM_STEP};
@@ -176,6 +177,9 @@ impl Requests {
     /// What is known of a request at log time `now`.
     pub(crate) fn known(&mut self, space: &dyn Keyspace, id: RequestId, acknowledged_below: u64, now: Time) -> Result<Known, Fault> {
         let window_max = self.limits.session_window_max;
+        if planted("the request table is not asked") {
+            return Ok(Known::Fresh);
+        }
         let Some(session) = self.session(space, id.session.0)? else { return Ok(Known::SessionGone) };
         if session.row.expires <= now {
             return Ok(Known::SessionGone);

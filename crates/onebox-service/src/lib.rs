@@ -14,6 +14,7 @@ pub mod fault;
 pub mod feature;
 pub mod keyspace;
 pub mod names;
+pub mod planted;
 pub mod refusal;
 pub mod rehearsal;
 pub mod service;

@@ -4,8 +4,8 @@ use crate::lanes::{Arrow, Lane, Lanes, Mark, MarkKind, Span, SpanKind};
 use crate::timeline::{Line, Place, What};
 use crate::world::Report;
 
-/// The page of a run that was traced.
-pub fn page(title: &str, report: &Report) -> String {
+/// The page of a run that was traced; `replay` is the command that runs it again.
+pub fn page(title: &str, replay: &str, report: &Report) -> String {
     let lines = &report.timeline.lines;
     let clients = lines.iter().filter_map(|line| if let Place::Gateway(gateway) = line.place { Some(gateway + 1) } else { None }).max();
     let machines = (0..report.machines).map(|number| Lane { name: format!("machine {number}"), ..Lane::default() });
@@ -14,7 +14,7 @@ pub fn page(title: &str, report: &Report) -> String {
     let mut drawing = Drawing {
         lanes: Lanes {
             title: title.to_owned(),
-            about: report.verdict.to_string(),
+            about: format!("{}\n`{replay}`", report.verdict),
             micros: report.micros,
             lanes: machines.chain(gateways).chain([world]).collect(),
             arrows: Vec::new(),

@@ -7,6 +7,7 @@ use onebox_replica::replica::{self, Opened};
 use onebox_replica::turn::take_turn;
 use onebox_replica::{Beginning, Clock, Input, PeerId, PersistBatch, Replica, Token};
 use onebox_service::attempt::RequestId;
+use onebox_service::planted::planted;
 use onebox_service::{Fault, Service, Time};
 use onebox_store::log::LogWriter;
 use onebox_store::memory::{CrashKind, MemoryDisk};
@@ -160,9 +161,12 @@ impl Machine {
     pub(crate) fn wipe(&mut self) {
         self.kill();
         self.disk = MemoryDisk::new();
+        self.rotten = false;
+        if planted("a wiped node rejoins as the old one") {
+            return;
+        }
         self.node = NodeId(u128::from(self.chance.draw()) << 64 | u128::from(self.chance.draw()));
         self.beginning = Beginning::Join;
-        self.rotten = false;
     }
 
     /// Whether the power went in the middle of the work that was just done.

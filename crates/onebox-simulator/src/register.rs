@@ -4,8 +4,10 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use onebox_service::keyspace::pack_onto;
+use onebox_service::planted::planted;
 use onebox_service::{
     Apply, BadRequest, Code, Event, EventId, EventInfo, MethodId, MethodInfo, Outcome, Reader, Refusal, Row, Rows, Schema, Service, Spec,
     Table, Tx, refuse,
@@ -96,7 +98,9 @@ static SCHEMA: Schema = Schema {
     descriptors: &[],
 };
 
-struct Registers;
+/// It has a number that only a planted bug looks at.
+#[derive(Default)]
+struct Registers(AtomicU64);
 
 impl Service for Registers {
     fn schema(&self) -> &'static Schema {
@@ -123,7 +127,12 @@ impl Service for Registers {
         if event != Written::ID {
             return Err(format!("unknown event {}", event.0));
         }
-        rows.apply(Written::decode(bytes).map_err(|error| error.to_string())?);
+        let mut written = Written::decode(bytes).map_err(|error| error.to_string())?;
+        if planted("apply looks outside") {
+            // As a clock would: another answer each time it is asked.
+            written.value += 1_000_000 * self.0.fetch_add(1, Ordering::Relaxed);
+        }
+        rows.apply(written);
         Ok(())
     }
 
@@ -159,7 +168,7 @@ pub struct RegisterWorkload {
 
 impl Workload for RegisterWorkload {
     fn service(&self) -> Arc<dyn Service> {
-        Arc::new(Registers)
+        Arc::new(Registers::default())
     }
 
     fn next(&mut self, _client: usize, chance: &mut Chance) -> Ask {

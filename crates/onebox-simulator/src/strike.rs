@@ -28,7 +28,7 @@ impl World<'_> {
     }
 
     fn struck(&mut self, injection: &Injection, by: usize) -> bool {
-        let Injection { fault, machine, other, lasts, chance, .. } = *injection;
+        let Injection { fault, machine, lasts, chance, .. } = *injection;
         let runs = self.machines[machine].process.is_some();
         let until = self.now + lasts;
         match fault {
@@ -52,24 +52,36 @@ impl World<'_> {
                 self.machines[machine].frozen_until = until;
                 true
             }
-            Fault::Isolate => self.cut(machine, by, true, true),
-            Fault::CutOneWay => self.cut(machine, by, true, false),
-            Fault::CutPair if self.machines.len() > 1 => {
-                let cut = Disturbance { cut: true, ..Disturbance::default() };
-                self.network.disturb(machine, other, by, cut);
-                self.network.disturb(other, machine, by, cut);
+            Fault::Isolate | Fault::CutOneWay | Fault::CutPair | Fault::Lossy | Fault::Doubled | Fault::Slow | Fault::Clogged => {
+                self.disturbed(injection, by)
+            }
+            Fault::SlowDisk | Fault::DiskError | Fault::SyncError | Fault::FullDisk | Fault::RotInLog | Fault::WipedDisk => {
+                self.disk_fails(injection, runs)
+            }
+            Fault::ClockJump => {
+                // Within the skew that a leader may have, in either direction: nothing yet keeps a node with more from leading.
+                self.machines[machine].clock_ahead = (chance % 600_000) as i64 - 300_000;
                 true
             }
-            Fault::Lossy => self.everywhere(by, Disturbance { lost: chance % 400, ..Disturbance::default() }),
-            Fault::Doubled => self.everywhere(by, Disturbance { doubled: chance % 500, delay: 200_000, ..Disturbance::default() }),
-            Fault::Slow => self.everywhere(by, Disturbance { delay: 1_000 + chance % 300_000, ..Disturbance::default() }),
-            Fault::Clogged => {
-                let slow = Disturbance { delay: 2_000_000 + chance % 6_000_000, ..Disturbance::default() };
-                for from in 0..self.places() {
-                    self.network.disturb(from, machine, by, slow);
-                }
+            Fault::ClockDrift => {
+                let now = self.now;
+                self.machines[machine].set_drift(now, (chance % 20_000) as i64 - 10_000);
                 true
             }
+            Fault::Transfer => self.transfer(machine),
+            Fault::Restart if runs => {
+                self.told(machine, Input::Drain);
+                true
+            }
+            Fault::PowerLoss | Fault::PowerLossAtWork | Fault::Pause | Fault::Restart => false,
+        }
+    }
+
+    /// The disk does what disks do.
+    fn disk_fails(&mut self, injection: &Injection, runs: bool) -> bool {
+        let Injection { fault, machine, lasts, chance, .. } = *injection;
+        let until = self.now + lasts;
+        match fault {
             Fault::SlowDisk => {
                 self.machines[machine].slow_until = until;
                 true
@@ -96,30 +108,33 @@ impl World<'_> {
                 self.at(until, Event::Start(machine));
                 true
             }
-            Fault::ClockJump => {
-                // Within the skew that a leader may have, in either direction: nothing yet keeps a node with more from leading.
-                self.machines[machine].clock_ahead = (chance % 600_000) as i64 - 300_000;
+            _ => false,
+        }
+    }
+
+    /// The links are disturbed.
+    fn disturbed(&mut self, injection: &Injection, by: usize) -> bool {
+        let Injection { fault, machine, other, chance, .. } = *injection;
+        match fault {
+            Fault::Isolate => self.cut(machine, by, true, true),
+            Fault::CutOneWay => self.cut(machine, by, true, false),
+            Fault::CutPair if self.machines.len() > 1 => {
+                let cut = Disturbance { cut: true, ..Disturbance::default() };
+                self.network.disturb(machine, other, by, cut);
+                self.network.disturb(other, machine, by, cut);
                 true
             }
-            Fault::ClockDrift => {
-                let now = self.now;
-                self.machines[machine].set_drift(now, (chance % 20_000) as i64 - 10_000);
+            Fault::Lossy => self.everywhere(by, Disturbance { lost: chance % 400, ..Disturbance::default() }),
+            Fault::Doubled => self.everywhere(by, Disturbance { doubled: chance % 500, delay: 200_000, ..Disturbance::default() }),
+            Fault::Slow => self.everywhere(by, Disturbance { delay: 1_000 + chance % 300_000, ..Disturbance::default() }),
+            Fault::Clogged => {
+                let slow = Disturbance { delay: 2_000_000 + chance % 6_000_000, ..Disturbance::default() };
+                for from in 0..self.places() {
+                    self.network.disturb(from, machine, by, slow);
+                }
                 true
             }
-            Fault::Transfer => self.transfer(machine),
-            Fault::Restart if runs => {
-                self.told(machine, Input::Drain);
-                true
-            }
-            Fault::PowerLoss
-            | Fault::PowerLossAtWork
-            | Fault::Pause
-            | Fault::CutPair
-            | Fault::DiskError
-            | Fault::SyncError
-            | Fault::FullDisk
-            | Fault::WipedDisk
-            | Fault::Restart => false,
+            _ => false,
         }
     }
 

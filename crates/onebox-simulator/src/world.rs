@@ -4,38 +4,32 @@
 //! and that by the seed.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BinaryHeap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use onebox_replica::{Beginning, Input, Job, Membership, Note, PeerId, PeerMessage, Query, Read, Stop, Token};
+use onebox_replica::{Beginning, Input, Job, Membership, Note, PeerId, PeerMessage, Query, Stop};
 use onebox_service::attempt::{Attempt, Reply, RequestId};
 use onebox_service::execute::{self, Context};
-use onebox_service::{Budget, Code, Failure, FaultKind, Service, TenantId};
-use onebox_store::state::View;
+use onebox_service::{Code, Failure, FaultKind, Service};
 use onebox_store::{Disk, LogIndex, NodeId, Term};
-use prost::Message;
 
 use crate::chance::Chance;
-use crate::checks::{Broken, Verdict, seconds};
+use crate::checks::Verdict;
 use crate::desk::Desk;
 use crate::faults::Counts;
-use crate::gateway::{Gateway, TENANT, Wish};
+use crate::gateway::Gateway;
+use crate::housekeeping::HOUSEKEEPING;
 use crate::judge::Judge;
-use crate::machine::{Machine, Waiting};
+use crate::machine::Machine;
 use crate::network::Network;
 use crate::plan::{Options, Plan};
 use crate::timeline::{Place, Timeline, What};
-use crate::workload::{Ask, Ended, Operation, Workload};
+use crate::traffic::GATEWAY_TICK;
+use crate::workload::{Ask, Operation, Workload};
 
-/// Microseconds between two looks of a gateway at its clock.
-const GATEWAY_TICK: u64 = 20_000;
-/// Microseconds between two looks at the membership.
-const HOUSEKEEPING: u64 = 250_000;
 /// Ticks between two looks at the free space of a disk.
 const DISK_FREE_TICKS: u64 = 4;
-/// Elections after the healing within which a request must be carried out, and everybody must have everything.
-const HEALING_ELECTIONS: u64 = 10;
 /// Events after which a run is given up: it goes round in circles.
 const EVENTS_MAX: u64 = 200_000_000;
 
@@ -54,14 +48,14 @@ pub(crate) enum Event {
 }
 
 pub(crate) enum Packet {
-    Peer(PeerMessage),
+    Peer(Box<PeerMessage>),
     Attempt(Attempt),
     Read(u64, Ask),
     Reply(RequestId, Reply),
     ReadReply(u64, Reply),
 }
 
-struct Scheduled(u64, u64, Event);
+pub(crate) struct Scheduled(u64, u64, Event);
 
 impl PartialEq for Scheduled {
     fn eq(&self, other: &Scheduled) -> bool {
@@ -82,7 +76,7 @@ impl Ord for Scheduled {
 
 /// Where a run is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
+pub(crate) enum Phase {
     /// Things go wrong.
     Faults,
     /// Nothing goes wrong any more; clients go on.
@@ -105,22 +99,22 @@ pub(crate) struct World<'w> {
     /// The members as of the latest entry that said so.
     pub(crate) members: (LogIndex, Membership),
     pub(crate) timeline: Timeline,
-    options: Options,
-    service: Arc<dyn Service>,
-    workload: &'w mut dyn Workload,
-    gateways: Vec<Gateway>,
-    operations: Vec<Operation>,
-    events: BinaryHeap<Reverse<Scheduled>>,
-    scheduled: u64,
+    pub(crate) options: Options,
+    pub(crate) service: Arc<dyn Service>,
+    pub(crate) workload: &'w mut dyn Workload,
+    pub(crate) gateways: Vec<Gateway>,
+    pub(crate) operations: Vec<Operation>,
+    pub(crate) events: BinaryHeap<Reverse<Scheduled>>,
+    pub(crate) scheduled: u64,
     pub(crate) happened: u64,
-    tokens: u64,
-    phase: Phase,
+    pub(crate) tokens: u64,
+    pub(crate) phase: Phase,
     pub(crate) judge: Judge,
-    acknowledged: u64,
-    acknowledged_since_healing: bool,
-    verdict: Option<Verdict>,
-    undecided: u64,
-    chance: Chance,
+    pub(crate) acknowledged: u64,
+    pub(crate) acknowledged_since_healing: bool,
+    pub(crate) verdict: Option<Verdict>,
+    pub(crate) undecided: u64,
+    pub(crate) chance: Chance,
 }
 
 /// What a run came to, and what it did.
@@ -168,7 +162,7 @@ pub fn run(options: &Options, workload: &mut dyn Workload) -> Report {
 }
 
 impl<'w> World<'w> {
-    fn new(options: &Options, workload: &'w mut dyn Workload) -> World<'w> {
+    pub(crate) fn new(options: &Options, workload: &'w mut dyn Workload) -> World<'w> {
         let plan = Plan::draw(options);
         let mut chance = Chance::stream(options.seed, "world", 0);
         let nodes: Vec<NodeId> = (0..plan.machines).map(|_| NodeId(u128::from(chance.draw()) << 64 | u128::from(chance.draw()))).collect();
@@ -201,7 +195,7 @@ impl<'w> World<'w> {
         }
     }
 
-    fn begin(&mut self) {
+    pub(crate) fn begin(&mut self) {
         for machine in 0..self.machines.len() {
             self.at(machine as u64 * 1_000, Event::Start(machine));
         }
@@ -220,7 +214,7 @@ impl<'w> World<'w> {
         self.events.push(Reverse(Scheduled(when.max(self.now), self.scheduled, event)));
     }
 
-    fn step(&mut self) {
+    pub(crate) fn step(&mut self) {
         self.move_phase();
         let Some(Reverse(Scheduled(when, _, event))) = self.events.pop() else { return };
         self.now = when;
@@ -243,141 +237,15 @@ impl<'w> World<'w> {
         }
     }
 
-    // ---- phases ----
-
-    fn move_phase(&mut self) {
-        match self.phase {
-            Phase::Faults if self.now >= self.options.micros => {
-                self.heal();
-                self.phase = Phase::Healing { since: self.now };
-            }
-            Phase::Healing { since } => {
-                let limit = self.healing_limit();
-                if self.acknowledged_since_healing && self.now > since + self.plan.election() {
-                    self.phase = Phase::Settling { since: self.now };
-                } else if self.now > since + limit {
-                    let words = format!("no write was acknowledged within {} of the last fault: {}", seconds(limit), self.standing());
-                    self.stuck("the cluster heals", words);
-                }
-            }
-            Phase::Settling { since } => {
-                let limit = self.healing_limit() + self.plan.deadline;
-                if self.is_settled() {
-                    self.phase = Phase::Over;
-                    self.judge_the_whole();
-                } else if self.now > since + limit {
-                    let words = format!("not everybody has everything {} after the last request: {}", seconds(limit), self.standing());
-                    self.stuck("the cluster heals", words);
-                }
-            }
-            Phase::Faults | Phase::Over => {}
-        }
-    }
-
-    /// Generous where a node has to be replaced, for that takes several changes of the membership.
-    fn healing_limit(&self) -> u64 {
-        let replaced = self.machines.iter().any(|machine| machine.beginning == Beginning::Join);
-        HEALING_ELECTIONS * self.plan.election() + if replaced { 20_000_000 } else { 3_000_000 }
-    }
-
-    fn is_settled(&self) -> bool {
-        let last = self.judge.agreement.last();
-        let there = |machine: &Machine| {
-            machine.process.as_ref().is_some_and(|process| !process.stopped && process.replica.status().progress == (last, last))
-        };
-        let members = &self.members.1;
-        let whole = self.machines.iter().all(|machine| members.voters.contains(&machine.id().0)) && !members.is_joint();
-        whole
-            && members.peers().len() == self.machines.len()
-            && self.gateways.iter().all(|gateway| gateway.pending() == 0)
-            && self.machines.iter().all(there)
-    }
-
-    fn standing(&self) -> String {
-        let of = |machine: &Machine| match &machine.process {
-            Some(process) => {
-                let status = process.replica.status();
-                let stopped = if process.stopped { ", stopped" } else { "" };
-                let stopped = format!(
-                    "{stopped}, {} wait, {} bytes dirty{}",
-                    status.queued,
-                    status.dirty_bytes,
-                    if status.disk_low { ", disk low" } else { "" }
-                );
-                format!(
-                    "{} in {:?} at {} of {}{}{stopped}",
-                    machine.id(),
-                    status.term,
-                    status.progress.0,
-                    status.progress.1,
-                    if status.leads { ", leads" } else { "" }
-                )
-            }
-            None => format!("{} is down", machine.id()),
-        };
-        let machines: Vec<String> = self.machines.iter().map(of).collect();
-        let pending: Vec<usize> = self.gateways.iter().map(Gateway::pending).collect();
-        format!("{}; members {:?}; last entry {}; pending {pending:?}", machines.join("; "), self.members, self.judge.agreement.last())
-    }
-
-    fn judge_the_whole(&mut self) {
-        let views: Vec<_> = self.machines.iter().filter_map(|machine| Some(machine.process.as_ref()?.replica.view().clone())).collect();
-        for view in views {
-            if let Err(words) = self.holds(&view) {
-                return self.broken("what the service promises", words);
-            }
-        }
-        match crate::checks::answers_are_explained::at_the_end(&*self.workload, &self.operations) {
-            Ok(undecided) => {
-                self.undecided = undecided;
-                self.verdict = Some(Verdict::Kept);
-            }
-            Err((promise, words)) => self.broken(promise, words),
-        }
-    }
-
-    pub(crate) fn broken(&mut self, promise: &'static str, words: String) {
-        self.timeline.add(self.now, Place::World, What::Broken(format!("{promise}: {words}")));
-        if self.verdict.is_none() {
-            self.verdict = Some(Verdict::Broken(Broken { promise, words, at: self.now }));
-        }
-    }
-
-    fn stuck(&mut self, promise: &'static str, words: String) {
-        self.timeline.add(self.now, Place::World, What::Broken(format!("{promise}: {words}")));
-        if self.verdict.is_none() {
-            self.verdict = Some(Verdict::Stuck(Broken { promise, words, at: self.now }));
-        }
-    }
-
-    fn report(self, verdict: Verdict) -> Report {
-        let unknown = self.operations.iter().filter(|operation| !matches!(operation.ended, Some((_, Ended::Done(_) | Ended::Refused(_)))));
-        Report {
-            verdict,
-            machines: self.machines.len(),
-            micros: self.now,
-            events: self.happened,
-            leaders: self.judge.leaders.count(),
-            acknowledged: self.acknowledged,
-            operations: (self.operations.len(), unknown.count()),
-            undecided: self.undecided,
-            entries: self.judge.agreement.last().0,
-            messages: (self.network.sent, self.network.lost, self.network.doubled),
-            faults: self.counts,
-            trace_hash: self.timeline.hash(),
-            timeline: self.timeline,
-        }
-    }
-
     // ---- machines ----
 
     /// Whether an event for that process still finds it; if the machine stands still, the event waits.
-    fn reaches(&mut self, machine: usize, incarnation: u64) -> bool {
+    pub(crate) fn reaches(&mut self, machine: usize, incarnation: u64) -> bool {
         let machine = &self.machines[machine];
         machine.incarnation == incarnation && machine.process.as_ref().is_some_and(|process| !process.stopped)
     }
 
-    fn frozen(&self, machine: usize) -> Option<u64> {
+    pub(crate) fn frozen(&self, machine: usize) -> Option<u64> {
         Some(self.machines[machine].frozen_until).filter(|until| *until > self.now)
     }
 
@@ -403,7 +271,7 @@ impl<'w> World<'w> {
         }
     }
 
-    fn not_started(&mut self, machine: usize, fault: &onebox_service::Fault) {
+    pub(crate) fn not_started(&mut self, machine: usize, fault: &onebox_service::Fault) {
         self.timeline.add(self.now, Place::Machine(machine), What::Stopped(fault.to_string()));
         self.machines[machine].kill();
         match fault.kind {
@@ -414,7 +282,7 @@ impl<'w> World<'w> {
     }
 
     /// Damage of the base is healed from history and log; with any other, a new node takes this one's place.
-    fn damaged(&mut self, machine: usize, fault: &onebox_service::Fault) {
+    pub(crate) fn damaged(&mut self, machine: usize, fault: &onebox_service::Fault) {
         self.machines[machine].kill();
         if !self.machines[machine].rotten {
             return self.broken("damage has a cause", fault.to_string());
@@ -428,14 +296,14 @@ impl<'w> World<'w> {
     }
 
     /// Gives a machine's replica something, and has it take a turn soon.
-    fn give(&mut self, machine: usize, input: Input) {
+    pub(crate) fn give(&mut self, machine: usize, input: Input) {
         if let Some(process) = self.machines[machine].process.as_mut().filter(|process| !process.stopped) {
             process.inbox.push(input);
             self.turn_soon(machine);
         }
     }
 
-    fn turn_soon(&mut self, machine: usize) {
+    pub(crate) fn turn_soon(&mut self, machine: usize) {
         let (turn, incarnation) = (self.plan.turn, self.machines[machine].incarnation);
         if let Some(process) = self.machines[machine].process.as_mut().filter(|process| !process.turn_due) {
             process.turn_due = true;
@@ -443,7 +311,7 @@ impl<'w> World<'w> {
         }
     }
 
-    fn tick(&mut self, machine: usize, incarnation: u64) {
+    pub(crate) fn tick(&mut self, machine: usize, incarnation: u64) {
         if !self.reaches(machine, incarnation) {
             return;
         }
@@ -462,7 +330,7 @@ impl<'w> World<'w> {
         self.at(self.now + self.plan.tick, Event::Tick(machine, incarnation));
     }
 
-    fn turn(&mut self, machine: usize, incarnation: u64) {
+    pub(crate) fn turn(&mut self, machine: usize, incarnation: u64) {
         if !self.reaches(machine, incarnation) {
             return;
         }
@@ -483,7 +351,7 @@ impl<'w> World<'w> {
         }
     }
 
-    fn perform(&mut self, machine: usize, desk: Desk) {
+    pub(crate) fn perform(&mut self, machine: usize, desk: Desk) {
         let Desk { frame, messages, applied, view, replies, queries, jobs, notes, drained, stop } = desk;
         let incarnation = self.machines[machine].incarnation;
         if let Some(frame) = frame {
@@ -531,13 +399,13 @@ impl<'w> World<'w> {
         }
     }
 
-    fn latency(&mut self, machine: usize, (least, more): (u64, u64)) -> u64 {
+    pub(crate) fn latency(&mut self, machine: usize, (least, more): (u64, u64)) -> u64 {
         let slot = &mut self.machines[machine];
         let ordinary = least + slot.chance.below(more + 1);
         if slot.slow_until > self.now { ordinary * 20 + 5_000 } else { ordinary }
     }
 
-    fn note(&mut self, machine: usize, note: Note) {
+    pub(crate) fn note(&mut self, machine: usize, note: Note) {
         match note {
             Note::Leads { term, at } => {
                 self.timeline.add(self.now, Place::Machine(machine), What::Leads(Term(term), at));
@@ -558,7 +426,7 @@ impl<'w> World<'w> {
         }
     }
 
-    fn stopped(&mut self, machine: usize, stop: Option<Stop>) {
+    pub(crate) fn stopped(&mut self, machine: usize, stop: Option<Stop>) {
         let words = stop.as_ref().map_or_else(|| "it was told to".to_owned(), Stop::to_string);
         self.timeline.add(self.now, Place::Machine(machine), What::Stopped(words.clone()));
         if let Some(process) = &mut self.machines[machine].process {
@@ -578,7 +446,7 @@ impl<'w> World<'w> {
         self.at(self.now + wait, Event::Start(machine));
     }
 
-    fn persist(&mut self, machine: usize, incarnation: u64) {
+    pub(crate) fn persist(&mut self, machine: usize, incarnation: u64) {
         if !self.reaches(machine, incarnation) {
             return;
         }
@@ -592,7 +460,7 @@ impl<'w> World<'w> {
         }
     }
 
-    fn work(&mut self, machine: usize, incarnation: u64, job: Box<Job>) {
+    pub(crate) fn work(&mut self, machine: usize, incarnation: u64, job: Box<Job>) {
         if !self.reaches(machine, incarnation) {
             return;
         }
@@ -617,7 +485,7 @@ impl<'w> World<'w> {
         self.at(self.now + off, Event::Start(machine));
     }
 
-    fn query(&mut self, query: Query) -> Reply {
+    pub(crate) fn query(&mut self, query: Query) -> Reply {
         let Query { tenant, method, body, view, .. } = query;
         let tenant = match onebox_replica::tenant(&view, &tenant) {
             Ok(tenant) => tenant.expect("the default tenant is there"),
@@ -629,217 +497,6 @@ impl<'w> World<'w> {
             Err(Failure::Refused(refusal)) => Reply::Refused(refusal),
             Err(Failure::Fault(_)) => Reply::Retry("a row could not be read"),
             Err(Failure::Bug(what)) => Reply::refused(Code::Internal, what),
-        }
-    }
-
-    fn holds(&self, view: &View) -> Result<(), String> {
-        let budget = Budget { rows_read_max: u32::MAX, scan_steps_max: u32::MAX, bytes_max: u32::MAX, ..self.plan.limits.query_budget };
-        let context = Context { tenant: TenantId::DEFAULT, now: view.position().time, seed: 0, budget };
-        match execute::look(view, &context, |reader| self.workload.holds(reader)) {
-            Ok(holds) => holds,
-            Err(Failure::Fault(_)) => Ok(()),
-            Err(Failure::Bug(what)) => Err(what),
-            Err(Failure::Refused(refusal)) => Err(refusal.message),
-        }
-    }
-
-    // ---- links ----
-
-    fn send_peer(&mut self, machine: usize, message: PeerMessage) {
-        let Some(to) = self.machines.iter().position(|other| other.id().0 == message.to) else { return };
-        let message = if self.plan.encodes {
-            PeerMessage::decode(&message.encode_to_vec()[..]).expect("what was encoded can be decoded")
-        } else {
-            message
-        };
-        let arrivals = self.network.arrivals(self.now, machine, to);
-        self.timeline.sent(self.now, machine, to, arrivals[0], &message);
-        for (when, message) in arrivals.into_iter().flatten().zip([message.clone(), message]) {
-            self.at(when, Event::Deliver { from: machine, to, packet: Packet::Peer(message) });
-        }
-    }
-
-    fn send(&mut self, from: usize, to: usize, packet: impl Fn() -> Packet) {
-        for when in self.network.arrivals(self.now, from, to).into_iter().flatten() {
-            self.at(when, Event::Deliver { from, to, packet: packet() });
-        }
-    }
-
-    fn gateway_place(&self, gateway: usize) -> usize {
-        self.machines.len() + gateway
-    }
-
-    fn deliver(&mut self, from: usize, to: usize, packet: Packet) {
-        if self.network.is_cut(from, to) {
-            return;
-        }
-        let machines = self.machines.len();
-        if to < machines
-            && let Some(until) = self.frozen(to)
-        {
-            // It is in the machine, and is read when the process goes on.
-            return self.at(until, Event::Deliver { from, to, packet });
-        }
-        match packet {
-            Packet::Peer(message) => self.give(to, Input::Peer(message)),
-            Packet::Attempt(attempt) => {
-                let waiting = Waiting::Attempt(from - machines, attempt.id);
-                if let Some(token) = self.wait(to, waiting) {
-                    self.give(to, Input::Attempt(token, attempt));
-                }
-            }
-            Packet::Read(number, ask) => {
-                if let Some(token) = self.wait(to, Waiting::Read(from - machines, number)) {
-                    let deadline = self.machines[to].uptime(self.now) + self.plan.deadline;
-                    let read =
-                        Read { token, tenant: TENANT.to_owned(), method: ask.method, body: ask.body, at_least: LogIndex(0), deadline };
-                    self.give(to, Input::Read(read));
-                }
-            }
-            Packet::Reply(id, reply) => {
-                let wishes = self.gateways[to - machines].reply(self.now, from as u64, id, reply);
-                self.grant(to - machines, wishes);
-            }
-            Packet::ReadReply(number, reply) => {
-                let wishes = self.gateways[to - machines].read_reply(self.now, from as u64, number, reply);
-                self.grant(to - machines, wishes);
-            }
-        }
-    }
-
-    /// A replica is told something.
-    pub(crate) fn told(&mut self, machine: usize, input: Input) {
-        self.give(machine, input);
-    }
-
-    /// A replica is asked for something by the world.
-    pub(crate) fn asked(&mut self, machine: usize, input: impl FnOnce(Token) -> Input) {
-        if let Some(token) = self.wait(machine, Waiting::Housekeeping) {
-            self.give(machine, input(token));
-        }
-    }
-
-    fn wait(&mut self, machine: usize, waiting: Waiting) -> Option<Token> {
-        self.tokens += 1;
-        let process = self.machines[machine].process.as_mut().filter(|process| !process.stopped)?;
-        process.callers.insert(Token(self.tokens), waiting);
-        Some(Token(self.tokens))
-    }
-
-    fn answer(&mut self, machine: usize, token: Token, reply: Reply) {
-        let process = self.machines[machine].process.as_mut().expect("it took a turn");
-        let Some(waiting) = process.callers.remove(&token) else {
-            return self.broken("callers are answered once", format!("{token:?} is answered by machine {machine} and waits no more"));
-        };
-        let reply = match reply {
-            // Replicas know each other by identity, gateways know machines.
-            Reply::Elsewhere(Some(leader)) => {
-                Reply::Elsewhere(self.machines.iter().position(|other| other.id().0 == leader).map(|machine| machine as u64))
-            }
-            other => other,
-        };
-        match waiting {
-            Waiting::Attempt(gateway, id) => self.send(machine, self.gateway_place(gateway), || Packet::Reply(id, reply.clone())),
-            Waiting::Read(gateway, number) => self.send(machine, self.gateway_place(gateway), || Packet::ReadReply(number, reply.clone())),
-            Waiting::Housekeeping => {
-                self.timeline.add(self.now, Place::Machine(machine), What::Note(format!("the world is told {reply:?}")))
-            }
-        }
-    }
-
-    // ---- gateways ----
-
-    fn ask(&mut self, gateway: usize) {
-        if matches!(self.phase, Phase::Settling { .. } | Phase::Over) {
-            return;
-        }
-        let gap = 1_000_000 * self.gateways.len() as u64 / self.options.requests_per_second.max(1);
-        let asker = &mut self.gateways[gateway];
-        let next = asker.chance.below(2 * gap + 1);
-        let pending = asker.pending();
-        if self.options.requests_per_second > 0 && pending < 64 {
-            let ask = self.workload.next(gateway, &mut asker.chance);
-            let operation = self.operations.len();
-            self.operations.push(Operation { client: gateway, ask: ask.clone(), invoked: self.now, ended: None });
-            let wishes = asker.ask(self.now, operation, ask, self.plan.deadline);
-            self.grant(gateway, wishes);
-        }
-        self.at(self.now + 1 + next, Event::Ask(gateway));
-    }
-
-    fn gateway_tick(&mut self, gateway: usize) {
-        let wishes = self.gateways[gateway].tick(self.now);
-        self.grant(gateway, wishes);
-        self.at(self.now + GATEWAY_TICK, Event::GatewayTick(gateway));
-    }
-
-    fn grant(&mut self, gateway: usize, wishes: Vec<Wish>) {
-        let place = self.gateway_place(gateway);
-        for wish in wishes {
-            match wish {
-                Wish::Attempt { to, attempt } => self.send(place, to as usize, || Packet::Attempt(attempt.clone())),
-                Wish::Read { to, number, ask } => self.send(place, to as usize, || Packet::Read(number, ask.clone())),
-                Wish::Ended { operation, id, ended } => self.ended(operation, id, ended),
-            }
-        }
-    }
-
-    fn ended(&mut self, operation: usize, id: Option<RequestId>, ended: Ended) {
-        let now = self.now;
-        let known = &mut self.operations[operation];
-        known.ended = Some((now, ended.clone()));
-        let (ask, client, invoked) = (known.ask.clone(), known.client, known.invoked);
-        self.timeline.operation(client, invoked, now, &ended);
-        let judged = match (&ended, id) {
-            (Ended::Done(response), Some(id)) => {
-                self.acknowledged += 1;
-                if let Phase::Healing { since } = self.phase {
-                    self.acknowledged_since_healing |= invoked >= since;
-                }
-                self.judge.acknowledged(id, response, ask.records)
-            }
-            (Ended::Refused(_), Some(id)) => self.judge.refused(id),
-            (Ended::Done(_) | Ended::Refused(_) | Ended::Unknown, _) => Ok(()),
-        };
-        if let Err((promise, words)) = judged {
-            return self.broken(promise, words);
-        }
-        match &ended {
-            Ended::Done(response) => self.workload.told(&ask, Ok(response)),
-            Ended::Refused(refusal) => self.workload.told(&ask, Err(refusal)),
-            Ended::Unknown => {}
-        }
-    }
-
-    // ---- membership ----
-
-    /// Tends the membership as a careful operator would: whoever is there becomes a voter, whoever is gone goes.
-    fn housekeeping(&mut self) {
-        self.at(self.now + HOUSEKEEPING, Event::Housekeeping);
-        let leads = |machine: &Machine| {
-            machine
-                .process
-                .as_ref()
-                .filter(|process| !process.stopped)
-                .map(|process| process.replica.status())
-                .filter(|status| status.leads)
-        };
-        let leader = (0..self.machines.len()).filter_map(|number| leads(&self.machines[number]).map(|status| (status.term, number))).max();
-        let Some((_, leader)) = leader else { return };
-        let members = self.machines[leader].process.as_ref().expect("it leads").replica.membership().clone();
-        if members.is_joint() {
-            return;
-        }
-        let there: BTreeMap<u64, bool> = self.machines.iter().map(|machine| (machine.id().0, machine.process.is_some())).collect();
-        let change = there
-            .iter()
-            .find(|(id, up)| **up && !members.peers().contains(&PeerId(**id)))
-            .map(|(id, _)| onebox_replica::Change::AddLearner(PeerId(*id)))
-            .or_else(|| members.learners.iter().find(|id| there.contains_key(id)).map(|id| onebox_replica::Change::Promote(PeerId(*id))))
-            .or_else(|| members.peers().into_iter().find(|id| !there.contains_key(&id.0)).map(onebox_replica::Change::Remove));
-        if let Some(change) = change {
-            self.timeline.add(self.now, Place::Machine(leader), What::Note(format!("asked for {change:?}")));
-            self.asked(leader, |token| Input::Change(token, change));
         }
     }
 }

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use onebox_service::planted::planted;
 use onebox_service::{Fault, FaultKind};
 
 use super::format::{Durable, MEMBERSHIP_BYTES_MAX, Place, SEGMENT_HEADER_BYTES, SegmentHeader, SegmentNumber, WRITER, encode_frame};
@@ -138,7 +139,10 @@ impl LogWriter {
         let sequence = self.durable.sequence.next();
         encode_frame(batch, self.options.node, sequence, place, self.durable, &mut self.frame);
         assert_eq!(self.frame.len() as u64, bytes, "a frame has the size that was reckoned");
-        let written = self.file.write_at(place.offset, &self.frame).and_then(|()| self.file.sync());
+        let written = self.file.write_at(place.offset, &self.frame).and_then(|()| match self.file.sync() {
+            Err(_) if planted("a failed sync taken for success") => Ok(()),
+            synced => synced,
+        });
         if let Err(fault) = written {
             // Whole in the system's cache and not on the disk, the frame would be believed by the next process. It was
             // acknowledged to nobody: blot it out there, as far as that still works.

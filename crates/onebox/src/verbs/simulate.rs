@@ -1,10 +1,11 @@
 //! `simulate`: the service on a whole cluster, with faults, in virtual time; seed after seed, until one finds something.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write as _};
 use std::process::ExitCode;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
@@ -25,7 +26,7 @@ pub(crate) fn command() -> Command {
     Command::new("simulate")
         .about("Runs the service on a simulated cluster with faults, reproducibly, and checks every promise")
         .arg(number("seed", "S").help("The first seed [default: drawn from the clock]"))
-        .arg(number("seeds", "N").default_value("100").help("How many seeds"))
+        .arg(number("seeds", "N").help("How many seeds [default: 100; 1 with --trace or --html]"))
         .arg(number("seconds", "SECONDS").default_value("60").help("Virtual seconds during which things go wrong"))
         .arg(number("nodes", "N").help("Machines [default: drawn from the seed: mostly 3]"))
         .arg(number("rate", "N").default_value("60").help("Requests in a virtual second"))
@@ -64,28 +65,10 @@ pub(crate) fn run_verb(name: &str, workload: Option<&NewWorkload<'_>>, arguments
     // A panic in what is simulated is a verdict, with its words.
     std::panic::set_hook(Box::new(|_| {}));
     let began = Instant::now();
-    let summary = Mutex::new(Summary::default());
-    let waiting: Mutex<VecDeque<u64>> = Mutex::new((0..ordered.seeds).map(|seed| ordered.options.seed.wrapping_add(seed)).collect());
-    std::thread::scope(|scope| {
-        for _ in 0..ordered.jobs {
-            scope.spawn(|| {
-                while let Some(seed) = lock(&waiting).pop_front() {
-                    let options = Options { seed, ..ordered.options.clone() };
-                    let report = run(&options, &mut *workload());
-                    let mut summary = lock(&summary);
-                    summary.add(options, report);
-                    if summary.failed.is_some() {
-                        lock(&waiting).clear();
-                    }
-                    summary.tell_progress(began, ordered.seeds);
-                }
-            });
-        }
-    });
-    let summary = summary.into_inner().map_err(|_| "a thread of the simulation panicked".to_owned())?;
+    let summary = simulate(&ordered, workload, began);
     print(&summary.shown(began))?;
     let last = summary.failed.as_ref().or(summary.last.as_ref());
-    if ordered.options.trace
+    if arguments.get_flag("trace")
         && let Some((_, report)) = last
     {
         for line in &report.timeline.lines {
@@ -94,7 +77,7 @@ pub(crate) fn run_verb(name: &str, workload: Option<&NewWorkload<'_>>, arguments
     }
     let mut shown = last.cloned();
     let Some((options, report)) = &summary.failed else {
-        draw(name, arguments, shown.as_ref())?;
+        draw(name, &ordered, arguments, shown.as_ref())?;
         return Ok(ExitCode::SUCCESS);
     };
     print(&failure(name, &ordered, options, report))?;
@@ -109,8 +92,32 @@ pub(crate) fn run_verb(name: &str, workload: Option<&NewWorkload<'_>>, arguments
         print(&out)?;
         shown = Some((kept, shrunk.report));
     }
-    draw(name, arguments, shown.as_ref())?;
+    draw(name, &ordered, arguments, shown.as_ref())?;
     Ok(ExitCode::FAILURE)
+}
+
+/// Runs seed after seed, several at once if that was asked for, until one fails.
+fn simulate(ordered: &Ordered, workload: &NewWorkload<'_>, began: Instant) -> Summary {
+    let summary = Mutex::new(Summary::default());
+    let next = AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..ordered.jobs {
+            scope.spawn(|| {
+                loop {
+                    let place = next.fetch_add(1, Ordering::Relaxed);
+                    if place >= ordered.seeds || lock(&summary).failed.is_some() {
+                        return;
+                    }
+                    let options = Options { seed: ordered.options.seed.wrapping_add(place), ..ordered.options.clone() };
+                    let report = run(&options, &mut *workload());
+                    let mut summary = lock(&summary);
+                    summary.add(options, report);
+                    summary.tell_progress(began, ordered.seeds);
+                }
+            });
+        }
+    });
+    summary.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -137,7 +144,7 @@ fn ordered(arguments: &ArgMatches) -> Result<Ordered, String> {
     if options.machines == Some(0) {
         return Err("--nodes 0: a cluster has a machine at least".to_owned());
     }
-    let seeds = number("seeds").unwrap_or(100);
+    let seeds = number("seeds").unwrap_or(if options.trace { 1 } else { 100 });
     if options.trace && seeds > 1 {
         return Err("--trace and --html show one run: say --seeds 1".to_owned());
     }
@@ -258,10 +265,10 @@ fn replay(name: &str, ordered: &Ordered, options: &Options) -> String {
     out
 }
 
-fn draw(name: &str, arguments: &ArgMatches, run: Option<&(Options, Report)>) -> Result<(), String> {
+fn draw(name: &str, ordered: &Ordered, arguments: &ArgMatches, run: Option<&(Options, Report)>) -> Result<(), String> {
     let (Some(file), Some((options, report))) = (arguments.get_one::<String>("html"), run) else { return Ok(()) };
     let title = format!("{name}, seed {}", options.seed);
-    let page = onebox_simulator::drawing::page(&title, report);
+    let page = onebox_simulator::drawing::page(&title, &replay(name, ordered, options), report);
     std::fs::write(file, page).map_err(|error| format!("cannot write {file}: {error}"))?;
     print(&format!("drawn: {file}\n"))
 }

@@ -1,0 +1,145 @@
+//! Opening a replica: every start takes this path, whatever the end before it was.
+//!
+//! A fetched snapshot is installed first; then the base is opened at its position, the log is opened behind it, and the
+//! consensus goes on from both.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use onebox_service::planted::planted;
+use onebox_service::{Fault, FaultKind, Service};
+use onebox_store::log::{self, HardState, LogOptions};
+use onebox_store::state::{State, StateOptions, install_snapshot};
+use onebox_store::{Disk, LogIndex};
+
+use crate::admission::Queue;
+use crate::background::Jobs;
+use crate::clock::LogClock;
+use crate::consensus::{Consensus, Start};
+use crate::effect::Effects;
+use crate::execution::Execution;
+use crate::limits::ELECTION_TICKS_MIN;
+use crate::membership::{Membership, PeerId};
+use crate::reads::Reads;
+use crate::replica::{Beginning, Opened, Replica, Setup};
+use crate::snapshots::Snapshots;
+
+impl Replica {
+    /// Opens what is on the disk, or makes it; every start takes this path.
+    ///
+    /// # Errors
+    /// The fault: damage, a version that this build cannot read, a disk that fails.
+    pub fn open(disk: &Arc<dyn Disk>, service: Arc<dyn Service>, setup: Setup) -> Result<Opened, Fault> {
+        let Setup { limits, node, seed, segment_bytes, cache_bytes, flush_bytes_target, election_ticks, beginning } = setup;
+        let log_options = LogOptions { segment_bytes, node };
+        install_snapshot(disk, log_options)?;
+        let options = StateOptions { cache_bytes, hash_seed: seed, flush_bytes_target, node };
+        let (mut state, base) = State::open(Arc::clone(disk), options)?;
+        let applied = base.applied;
+        let log = log::open(Arc::clone(disk), log_options, applied.index, applied.term, None)?;
+        log_reaches(&log, applied.index)?;
+        let id = PeerId::of(node);
+        let begun = Begun::of(base.membership.or(log.membership), &beginning, id)?;
+        let hollow = begun.membership.is_empty();
+        if !hollow {
+            state.set_membership(begun.membership.encode());
+        }
+        let replay_to = log.hard_state.commit.max(applied.index);
+        let replaying = begun.membership == Membership::of_voters([id]) || replay_to > applied.index;
+        state.set_replaying(replaying);
+        let start = Start {
+            id,
+            membership: begun.membership,
+            hard_state: remembered(log.hard_state),
+            applied: start_at(applied.index),
+            seed,
+            reader: log.reader,
+            frame_bytes_max: log_options.frame_bytes_max(),
+            election_ticks: election_ticks.max(ELECTION_TICKS_MIN),
+            first_membership: begun.first,
+            hollow,
+        };
+        let mut clock = LogClock::new();
+        clock.seen(applied.time);
+        let view = state.publish();
+        let replica = Replica {
+            limits,
+            execution: Execution::new(service, limits, state),
+            open_replies: Vec::new(),
+            clock,
+            effects: Effects::default(),
+            consensus: Consensus::start(start),
+            queue: Queue::default(),
+            reads: Reads::default(),
+            in_flight: VecDeque::new(),
+            published: 0,
+            view,
+            seed,
+            segment_bytes,
+            node,
+            replaying,
+            replay_to,
+            hollow,
+            snapshots: Snapshots::default(),
+            led: None,
+            changing: None,
+            disk_low: false,
+            draining: false,
+            stopped: None,
+            jobs: Jobs::default(),
+            log_bytes_unflushed: 0,
+            ticks: 0,
+            quiet_since: 0,
+        };
+        Ok(Opened { replica, writer: log.writer, cut: log.cut })
+    }
+}
+
+/// The members at the position of the base; and, written with the first frame of a new log, those it begins with.
+struct Begun {
+    membership: Membership,
+    first: Option<Vec<u8>>,
+}
+
+impl Begun {
+    /// The log states the members it began with, the base those at its position.
+    fn of(stored: Option<Vec<u8>>, beginning: &Beginning, id: PeerId) -> Result<Begun, Fault> {
+        if let Some(stored) = stored {
+            return Ok(Begun { membership: members_of(&stored)?, first: None });
+        }
+        let membership = beginning.members(id);
+        let first = (!membership.is_empty()).then(|| membership.encode());
+        Ok(Begun { membership, first })
+    }
+}
+
+fn log_reaches(log: &log::Opened, applied: LogIndex) -> Result<(), Fault> {
+    let (first, last) = (log.reader.first(), log.reader.last());
+    if last >= applied && first <= applied.next() {
+        return Ok(());
+    }
+    let detail = format!("base.redb holds everything up to entry {applied}, the log has {first} to {last}: entries are missing");
+    Err(Fault::new(FaultKind::Damage, "open", "log", detail))
+}
+
+fn remembered(hard_state: HardState) -> HardState {
+    if planted("term and vote forgotten") { HardState { commit: hard_state.commit, ..HardState::default() } } else { hard_state }
+}
+
+fn start_at(applied: LogIndex) -> LogIndex {
+    if planted("applied twice after a restart") { LogIndex(applied.0.saturating_sub(1)) } else { applied }
+}
+
+impl Beginning {
+    fn members(&self, id: PeerId) -> Membership {
+        match self {
+            Beginning::Alone => Membership::of_voters([id]),
+            Beginning::Voters(voters) => Membership::of_voters(voters.iter().copied()),
+            Beginning::Join => Membership::default(),
+        }
+    }
+}
+
+fn members_of(stored: &[u8]) -> Result<Membership, Fault> {
+    Membership::decode(stored).ok_or_else(|| Fault::new(FaultKind::Damage, "open", "base.redb", "the record of the members makes no sense"))
+}

@@ -1,0 +1,185 @@
+//! What goes over the links: between machines, and between gateways and machines.
+
+use onebox_replica::{Input, PeerMessage, Read, Token};
+use onebox_service::attempt::{Reply, RequestId};
+use onebox_store::LogIndex;
+use prost::Message;
+
+use crate::gateway::{TENANT, Wish};
+use crate::machine::Waiting;
+use crate::timeline::{Place, What};
+use crate::workload::{Ended, Operation};
+use crate::world::{Event, Packet, Phase, World};
+
+/// Microseconds between two looks of a gateway at its clock.
+pub(crate) const GATEWAY_TICK: u64 = 20_000;
+
+impl World<'_> {
+    // ---- links ----
+
+    pub(crate) fn send_peer(&mut self, machine: usize, message: PeerMessage) {
+        let Some(to) = self.machines.iter().position(|other| other.id().0 == message.to) else { return };
+        let message = if self.plan.encodes {
+            PeerMessage::decode(&message.encode_to_vec()[..]).expect("what was encoded can be decoded")
+        } else {
+            message
+        };
+        let arrivals = self.network.arrivals(self.now, machine, to);
+        self.timeline.sent(self.now, machine, to, arrivals[0], &message);
+        for (when, message) in arrivals.into_iter().flatten().zip([message.clone(), message]) {
+            self.at(when, Event::Deliver { from: machine, to, packet: Packet::Peer(Box::new(message)) });
+        }
+    }
+
+    pub(crate) fn send(&mut self, from: usize, to: usize, packet: impl Fn() -> Packet) {
+        for when in self.network.arrivals(self.now, from, to).into_iter().flatten() {
+            self.at(when, Event::Deliver { from, to, packet: packet() });
+        }
+    }
+
+    pub(crate) fn gateway_place(&self, gateway: usize) -> usize {
+        self.machines.len() + gateway
+    }
+
+    pub(crate) fn deliver(&mut self, from: usize, to: usize, packet: Packet) {
+        if self.network.is_cut(from, to) {
+            return;
+        }
+        let machines = self.machines.len();
+        if to < machines
+            && let Some(until) = self.frozen(to)
+        {
+            // It is in the machine, and is read when the process goes on.
+            return self.at(until, Event::Deliver { from, to, packet });
+        }
+        match packet {
+            Packet::Peer(message) => self.give(to, Input::Peer(message)),
+            Packet::Attempt(attempt) => {
+                let waiting = Waiting::Attempt(from - machines, attempt.id);
+                if let Some(token) = self.wait(to, waiting) {
+                    self.give(to, Input::Attempt(token, attempt));
+                }
+            }
+            Packet::Read(number, ask) => {
+                if let Some(token) = self.wait(to, Waiting::Read(from - machines, number)) {
+                    let deadline = self.machines[to].uptime(self.now) + self.plan.deadline;
+                    let read =
+                        Read { token, tenant: TENANT.to_owned(), method: ask.method, body: ask.body, at_least: LogIndex(0), deadline };
+                    self.give(to, Input::Read(read));
+                }
+            }
+            Packet::Reply(id, reply) => {
+                let wishes = self.gateways[to - machines].reply(self.now, from as u64, id, reply);
+                self.grant(to - machines, wishes);
+            }
+            Packet::ReadReply(number, reply) => {
+                let wishes = self.gateways[to - machines].read_reply(self.now, from as u64, number, reply);
+                self.grant(to - machines, wishes);
+            }
+        }
+    }
+
+    /// A replica is told something.
+    pub(crate) fn told(&mut self, machine: usize, input: Input) {
+        self.give(machine, input);
+    }
+
+    /// A replica is asked for something by the world.
+    pub(crate) fn asked(&mut self, machine: usize, input: impl FnOnce(Token) -> Input) {
+        if let Some(token) = self.wait(machine, Waiting::Housekeeping) {
+            self.give(machine, input(token));
+        }
+    }
+
+    pub(crate) fn wait(&mut self, machine: usize, waiting: Waiting) -> Option<Token> {
+        self.tokens += 1;
+        let process = self.machines[machine].process.as_mut().filter(|process| !process.stopped)?;
+        process.callers.insert(Token(self.tokens), waiting);
+        Some(Token(self.tokens))
+    }
+
+    pub(crate) fn answer(&mut self, machine: usize, token: Token, reply: Reply) {
+        let process = self.machines[machine].process.as_mut().expect("it took a turn");
+        let Some(waiting) = process.callers.remove(&token) else {
+            return self.broken("callers are answered once", format!("{token:?} is answered by machine {machine} and waits no more"));
+        };
+        let reply = match reply {
+            // Replicas know each other by identity, gateways know machines.
+            Reply::Elsewhere(Some(leader)) => {
+                Reply::Elsewhere(self.machines.iter().position(|other| other.id().0 == leader).map(|machine| machine as u64))
+            }
+            other => other,
+        };
+        match waiting {
+            Waiting::Attempt(gateway, id) => self.send(machine, self.gateway_place(gateway), || Packet::Reply(id, reply.clone())),
+            Waiting::Read(gateway, number) => self.send(machine, self.gateway_place(gateway), || Packet::ReadReply(number, reply.clone())),
+            Waiting::Housekeeping => {
+                self.timeline.add(self.now, Place::Machine(machine), What::Note(format!("the world is told {reply:?}")))
+            }
+        }
+    }
+
+    // ---- gateways ----
+
+    pub(crate) fn ask(&mut self, gateway: usize) {
+        if matches!(self.phase, Phase::Settling { .. } | Phase::Over) {
+            return;
+        }
+        let gap = 1_000_000 * self.gateways.len() as u64 / self.options.requests_per_second.max(1);
+        let asker = &mut self.gateways[gateway];
+        let next = asker.chance.below(2 * gap + 1);
+        let pending = asker.pending();
+        if self.options.requests_per_second > 0 && pending < 64 {
+            let ask = self.workload.next(gateway, &mut asker.chance);
+            let operation = self.operations.len();
+            self.operations.push(Operation { client: gateway, ask: ask.clone(), invoked: self.now, ended: None });
+            let wishes = asker.ask(self.now, operation, ask, self.plan.deadline);
+            self.grant(gateway, wishes);
+        }
+        self.at(self.now + 1 + next, Event::Ask(gateway));
+    }
+
+    pub(crate) fn gateway_tick(&mut self, gateway: usize) {
+        let wishes = self.gateways[gateway].tick(self.now);
+        self.grant(gateway, wishes);
+        self.at(self.now + GATEWAY_TICK, Event::GatewayTick(gateway));
+    }
+
+    pub(crate) fn grant(&mut self, gateway: usize, wishes: Vec<Wish>) {
+        let place = self.gateway_place(gateway);
+        for wish in wishes {
+            match wish {
+                Wish::Attempt { to, attempt } => self.send(place, to as usize, || Packet::Attempt(attempt.clone())),
+                Wish::Read { to, number, ask } => self.send(place, to as usize, || Packet::Read(number, ask.clone())),
+                Wish::Ended { operation, id, ended } => self.ended(operation, id, ended),
+            }
+        }
+    }
+
+    pub(crate) fn ended(&mut self, operation: usize, id: Option<RequestId>, ended: Ended) {
+        let now = self.now;
+        let known = &mut self.operations[operation];
+        known.ended = Some((now, ended.clone()));
+        let (ask, client, invoked) = (known.ask.clone(), known.client, known.invoked);
+        self.timeline.operation(client, invoked, now, &ended);
+        let judged = match (&ended, id) {
+            (Ended::Done(response), Some(id)) => {
+                self.acknowledged += 1;
+                if let Phase::Healing { since } = self.phase {
+                    self.acknowledged_since_healing |= invoked >= since;
+                }
+                self.judge.acknowledged(id, response, ask.records)
+            }
+            (Ended::Refused(_), Some(id)) => self.judge.refused(id),
+            (Ended::Done(_) | Ended::Refused(_) | Ended::Unknown, _) => Ok(()),
+        };
+        if let Err((promise, words)) = judged {
+            return self.broken(promise, words);
+        }
+        match &ended {
+            Ended::Done(response) => self.workload.told(&ask, Ok(response)),
+            Ended::Refused(refusal) => self.workload.told(&ask, Err(refusal)),
+            Ended::Unknown => {}
+        }
+    }
+}

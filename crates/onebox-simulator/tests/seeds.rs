@@ -1,0 +1,60 @@
+//! Seeds that found something once, a fixed set of others, and that a run is the same each time.
+
+use onebox_simulator::register::RegisterWorkload;
+use onebox_simulator::{Options, Report, Verdict, run};
+
+fn toy(options: &Options) -> Report {
+    run(options, &mut RegisterWorkload::default())
+}
+
+fn kept(seed: u64) -> Report {
+    let report = toy(&Options::of_seed(seed));
+    assert_eq!(report.verdict, Verdict::Kept, "seed {seed}; replay it: inventory simulate --toy --seed {seed} --seeds 1 --trace");
+    report
+}
+
+#[test]
+fn a_fixed_set_of_seeds_keeps_every_promise() {
+    let reports: Vec<Report> = (1..=24).map(kept).collect();
+    assert!(reports.iter().map(|report| report.leaders).sum::<usize>() > 48, "leadership changes hands");
+    assert!(reports.iter().all(|report| report.acknowledged > 100), "the clients get on");
+}
+
+/// Seeds in which the simulator found a bug of ours; what it was, and the seed at the time, is in docs/found.md.
+#[test]
+fn what_was_found_once_stays_found() {
+    for seed in [35, 98, 121, 147, 149, 195, 402, 1012, 1013, 1014, 1021, 1025, 1035, 1037] {
+        kept(seed);
+    }
+}
+
+#[test]
+fn nothing_happens_that_the_seed_does_not_say() {
+    for seed in [3, 7, 11] {
+        let (first, second) = (toy(&Options::of_seed(seed)), toy(&Options::of_seed(seed)));
+        assert_eq!(first.trace_hash, second.trace_hash, "seed {seed}");
+        assert_eq!((first.events, first.micros), (second.events, second.micros), "seed {seed}");
+    }
+}
+
+/// Debug and release, this machine and every other: the hash stands here. It changes with what is simulated, and then on purpose.
+#[test]
+fn the_trace_is_the_same_everywhere() {
+    let mut options = Options::of_seed(5);
+    options.micros = 20_000_000;
+    let traced = Options { trace: true, ..options.clone() };
+    let (plain, kept) = (toy(&options), toy(&traced));
+    assert_eq!(plain.trace_hash, kept.trace_hash, "that it is written down changes nothing");
+    assert!(kept.timeline.lines.len() > 1_000 && plain.timeline.lines.is_empty());
+}
+
+#[test]
+fn leaving_out_faults_leaves_the_others_as_they_are() {
+    let all = toy(&Options::of_seed(9));
+    let none = toy(&Options { keep: Some(Vec::new()), ..Options::of_seed(9) });
+    assert_eq!(none.verdict, Verdict::Kept);
+    assert_eq!(none.faults.len(), 0);
+    assert!(!all.faults.is_empty());
+    let without_faults = toy(&Options { faults: Vec::new(), ..Options::of_seed(9) });
+    assert_eq!(without_faults.trace_hash, none.trace_hash, "a fault that is left out leaves no trace");
+}
