@@ -111,7 +111,7 @@ pub enum JobDone {
     /// See [`Job::Scrub`].
     Scrub(Result<ScrubProgress, Fault>, Box<ScrubJob>),
     /// See [`Job::ReadRows`].
-    ReadRows(Result<(PeerId, SnapshotRows), Fault>),
+    ReadRows(Result<(PeerId, Box<SnapshotRows>), Fault>),
     /// See [`Job::Import`]: what to go on with; nothing once the snapshot is whole.
     Import(Result<Option<Box<SnapshotImport>>, Fault>),
 }

@@ -84,7 +84,7 @@ impl RowsJob {
     ///
     /// # Errors
     /// The fault.
-    pub fn run(self) -> Result<(PeerId, SnapshotRows), Fault> {
+    pub fn run(self) -> Result<(PeerId, Box<SnapshotRows>), Fault> {
         let SnapshotFacts { applied, chain, digest, rows: rows_total, membership } = self.source.facts();
         let (rows, last) = self.source.rows_after(&self.after, SNAPSHOT_PIECE_BYTES)?;
         let copied = |row: (onebox_service::Bytes, onebox_service::Bytes)| SnapshotRow {
@@ -103,7 +103,7 @@ impl RowsJob {
             rows: rows.into_iter().map(copied).collect(),
             last,
         };
-        Ok((self.to, piece))
+        Ok((self.to, Box::new(piece)))
     }
 }
 
@@ -215,11 +215,11 @@ impl Replica {
     }
 
     /// A piece was read for a peer.
-    pub(crate) fn rows_read(&mut self, read: Result<(PeerId, SnapshotRows), Fault>) {
+    pub(crate) fn rows_read(&mut self, read: Result<(PeerId, Box<SnapshotRows>), Fault>) {
         self.snapshots.reading = false;
         match read {
             Ok((to, piece)) => {
-                self.say(to, PeerBody::Rows(piece));
+                self.say(to, PeerBody::Rows(*piece));
                 self.read_rows();
             }
             Err(fault) => self.stop(Stop::Fault(fault)),

@@ -1,4 +1,4 @@
-//! Bugs planted on purpose: the simulator finds each, and by which promise. Prints the table that docs/mutants.md has.
+//! Bugs planted on purpose: the simulator finds each, and by which promise. Prints a table.
 //!
 //! `MUTANT_RUNS` says how often each is looked for, from other seeds; `MUTANT_SEEDS` how many seeds a look may take.
 

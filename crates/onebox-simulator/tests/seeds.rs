@@ -20,7 +20,7 @@ fn a_fixed_set_of_seeds_keeps_every_promise() {
     assert!(reports.iter().all(|report| report.acknowledged > 100), "the clients get on");
 }
 
-/// Seeds in which the simulator found a bug of ours; what it was, and the seed at the time, is in docs/found.md.
+/// Seeds in which the simulator found a bug of ours; docs/simulation.md tells of the bugs.
 #[test]
 fn what_was_found_once_stays_found() {
     for seed in [35, 98, 121, 147, 149, 195, 402, 1012, 1013, 1014, 1021, 1025, 1035, 1037] {
@@ -37,9 +37,9 @@ fn nothing_happens_that_the_seed_does_not_say() {
     }
 }
 
-/// Debug and release, this machine and every other: the hash stands here. It changes with what is simulated, and then on purpose.
+/// What is written down, and what is not, must not change what happens.
 #[test]
-fn the_trace_is_the_same_everywhere() {
+fn writing_it_down_changes_nothing() {
     let mut options = Options::of_seed(5);
     options.micros = 20_000_000;
     let traced = Options { trace: true, ..options.clone() };
