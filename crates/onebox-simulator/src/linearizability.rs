@@ -10,18 +10,15 @@
 //! # How it searches
 //!
 //! As Wing and Gong ("Testing and Verifying Concurrent Objects", 1993), depth first, with the cache of Lowe ("Testing for
-//! Linearizability", 2017), which makes it never look twice at a situation: what was taken, and the state. The operation answered first
-//! among those left has to come before anything invoked after its answer. So a move is this operation, after as few of the pending and
-//! unknown ones as will do; when all that follows has failed, after more of them.
+//! Linearizability", 2017), so that no situation (what was taken, and the state) is searched twice. The operation answered first among
+//! those left has to come before anything invoked later. So a move is this operation, after as few of the pending and unknown ones as
+//! will do, and after more of them when all that follows has failed. Five facts keep the number of situations down:
 //!
-//! What Lowe and Porcupine keep in a doubly linked list of events with an undo stack is a few bits here (the first fact below), cheap
-//! enough that each situation has its own; going back is to drop it. Five facts keep the number of situations down:
-//!
-//! 1. What was taken is known from the first answer left and from which of the operations pending there were taken. Each operation has
-//!    a slot, used again after its answer, so the set is small however long the history is.
+//! 1. What was taken is known from the first answer left and from which of the operations pending there were taken: a few bits, however
+//!    long the history is. So a situation holds its own, and going back is to drop it; Lowe and Porcupine undo a list of events.
 //! 2. An operation that only observes is taken as soon as it can be: any order that has it later is as good with it now.
-//! 3. An operation of unknown outcome is never answered, thus holds nobody back. Of two situations which differ only in the unknown
-//!    operations taken, the one that took fewer can do all that the other can. The other is not visited.
+//! 3. An operation of unknown outcome holds nobody back. Of two situations which differ only in the unknown operations taken, the one
+//!    that took fewer can do all that the other can. The other is not searched.
 //! 4. So an unknown operation is taken only where the next one would fare differently without it, and of equal ones the earliest.
 //! 5. An operation that is not possible now needs one that enables it. If all that could were taken, the situation is hopeless.
 
@@ -155,6 +152,8 @@ struct Chain {
     more: Vec<usize>,
     /// After the chain.
     situation: Situation,
+    /// The state before its last operation, if that is an unknown one.
+    without: Option<StateId>,
 }
 
 /// What may come next in a state, as long as a certain answer is the first one left; taken or not.
@@ -169,7 +168,7 @@ struct Prospects {
 impl<'a, M: Model> Search<'a, M> {
     fn new(model: &'a M, operations: &'a [Operation<M::Op, M::Answer>]) -> Self {
         Self {
-            states: States::new(model, operations),
+            states: States { model, operations, states: Vec::new(), ids: HashMap::default(), after: HashMap::default(), steps: 0 },
             history: History::new(model, operations),
             seen: HashMap::default(),
             prospects: HashMap::default(),
@@ -216,7 +215,7 @@ impl<'a, M: Model> Search<'a, M> {
     fn descend(&mut self, frame: &Frame, place: usize) -> Option<Frame> {
         let chain = &frame.chains[place];
         let due = self.history.due(chain.situation.frontier);
-        let state = self.states.step(chain.situation.state, due)?;
+        let state = self.step_after(chain, due)?;
         let mut situation = Situation { state, ..chain.situation.clone() };
         self.history.take(due, &mut situation);
         let mut more = frame.operations(place);
@@ -236,7 +235,7 @@ impl<'a, M: Model> Search<'a, M> {
         let is_furthest = situation.frontier > self.furthest;
         self.furthest = self.furthest.max(situation.frontier);
         let tried = usize::from(!is_furthest && !self.is_hopeful(&situation));
-        let chains = vec![Chain { shorter: 0, more: Vec::new(), situation }];
+        let chains = vec![Chain { shorter: 0, more: Vec::new(), situation, without: None }];
         Some(Frame { more, chains, tried, lengthened: tried })
     }
 
@@ -262,29 +261,34 @@ impl<'a, M: Model> Search<'a, M> {
             return;
         }
         for &operation in &prospects.changes {
-            if operation == due || !self.history.is_left(operation, &chain.situation) {
+            let is_left = |it| self.history.is_left(it, &chain.situation);
+            if operation == due || !is_left(operation) || self.history.twins.get(&operation).is_some_and(|&twin| is_left(twin)) {
                 continue;
             }
-            let twin = self.history.twin(operation);
-            if twin.is_some_and(|twin| self.history.is_left(twin, &chain.situation)) {
-                continue;
-            }
-            let Some(longer) = self.longer(&chain, place, operation) else { continue };
+            let Some(state) = self.step_after(&chain, operation) else { continue };
+            let longer = self.longer(&chain, place, operation, state);
             if self.is_hopeful(&longer.situation) && self.is_new(&longer.situation) {
                 frame.chains.push(longer);
             }
         }
     }
 
+    /// The state after a chain and one operation more. `None` as well if it would be the same without the unknown operation before it.
+    fn step_after(&mut self, chain: &Chain, operation: usize) -> Option<StateId> {
+        let next = self.states.step(chain.situation.state, operation)?;
+        let is_same_without = chain.without.is_some_and(|without| self.states.step(without, operation) == Some(next));
+        (!is_same_without).then_some(next)
+    }
+
     /// A chain, an operation, and every observer that may come next but for the one answered first.
-    fn longer(&mut self, chain: &Chain, shorter: usize, operation: usize) -> Option<Chain> {
-        let state = self.states.step(chain.situation.state, operation)?;
+    fn longer(&mut self, chain: &Chain, shorter: usize, operation: usize, state: StateId) -> Chain {
         let mut situation = Situation { state, ..chain.situation.clone() };
         self.history.take(operation, &mut situation);
         let mut more = vec![operation];
         let due = self.history.due(situation.frontier);
-        self.observe(&mut situation, &mut more, Some(due));
-        Some(Chain { shorter, more, situation })
+        let observed = self.observe(&mut situation, &mut more, Some(due));
+        let is_unknown = matches!(self.history.places[operation], Place::Unknown { .. });
+        Chain { shorter, more, situation, without: (is_unknown && !observed).then_some(chain.situation.state) }
     }
 
     fn prospects(&mut self, frontier: usize, state: StateId) -> Rc<Prospects> {
@@ -334,10 +338,8 @@ impl<'a, M: Model> Search<'a, M> {
         let mut impossible = self.history.soon_pending(frontier);
         impossible.retain(|&it| self.states.step(state, it).is_none());
         for &operation in &impossible {
-            let outlook = self
-                .outlooks
-                .entry(operation)
-                .or_insert_with(|| Outlook { meanwhile: self.history.meanwhile(operation), ..Outlook::default() });
+            let new = || Outlook { meanwhile: self.history.meanwhile(operation), ..Outlook::default() };
+            let outlook = self.outlooks.entry(operation).or_insert_with(new);
             outlook.meet(state, operation, &mut self.states);
         }
         let impossible: Rc<[usize]> = impossible.into();
@@ -421,6 +423,8 @@ struct History {
     /// The operations of unknown outcome in the order of their invocations, and the times of these.
     unknowns: Vec<usize>,
     unknowns_invoked: Vec<u64>,
+    /// For an unknown operation, the last one before it that is interchangeable with it, to be taken first.
+    twins: HashMap<usize, usize, Mixing>,
     /// By operation.
     places: Vec<Place>,
     slots_count: usize,
@@ -439,8 +443,8 @@ struct Event {
 enum Place {
     /// Its events; its slot, which no other operation has between them; whether it is the first of its slot, or the third, and so on.
     Answered { invocation: usize, answer: usize, slot: usize, is_odd: bool },
-    /// Its index among the unknown ones, and the last of those before it that is interchangeable with it, to be taken first.
-    Unknown { index: usize, twin: Option<usize> },
+    /// Its index among the unknown ones.
+    Unknown { index: usize },
 }
 
 impl History {
@@ -448,12 +452,22 @@ impl History {
         let mut unknowns: Vec<usize> = (0..operations.len()).filter(|&it| operations[it].answered.is_none()).collect();
         unknowns.sort_by_key(|&it| operations[it].invoked);
         let unknowns_invoked = unknowns.iter().map(|&it| operations[it].invoked).collect();
-        let mut places = vec![Place::Unknown { index: 0, twin: None }; operations.len()];
+        let mut places = vec![Place::Unknown { index: 0 }; operations.len()];
+        let mut twins = HashMap::default();
         for (index, &operation) in unknowns.iter().enumerate() {
             let is_twin = |it: &&usize| model.interchangeable(&operations[**it].op, &operations[operation].op);
-            places[operation] = Place::Unknown { index, twin: unknowns[..index].iter().rfind(is_twin).copied() };
+            twins.extend(unknowns[..index].iter().rfind(is_twin).map(|&twin| (operation, twin)));
+            places[operation] = Place::Unknown { index };
         }
-        let events = events_of(operations);
+        let mut events = Vec::with_capacity(2 * operations.len());
+        for (operation, it) in operations.iter().enumerate() {
+            if let Operation { invoked, answered: Some((answered, _)), .. } = it {
+                assert!(invoked <= answered, "operation {operation} was invoked at {invoked} and answered before, at {answered}");
+                events.push(Event { time: *invoked, is_answer: false, operation });
+                events.push(Event { time: *answered, is_answer: true, operation });
+            }
+        }
+        events.sort_unstable();
         let mut slots_free = Vec::new();
         let mut slots_count = 0;
         for (index, event) in events.iter().enumerate() {
@@ -467,11 +481,7 @@ impl History {
                 *place = Place::Answered { invocation: index, answer: index, slot, is_odd: !was_odd };
             }
         }
-        Self { events, unknowns, unknowns_invoked, places, slots_count, pending: HashMap::default() }
-    }
-
-    fn twin(&self, operation: usize) -> Option<usize> {
-        if let Place::Unknown { twin, .. } = self.places[operation] { twin } else { None }
+        Self { events, unknowns, unknowns_invoked, twins, places, slots_count, pending: HashMap::default() }
     }
 
     /// The operation that has this answer.
@@ -481,7 +491,7 @@ impl History {
 
     fn is_left(&self, operation: usize, situation: &Situation) -> bool {
         match self.places[operation] {
-            Place::Unknown { index, .. } => !contains(&situation.unknown_taken, index),
+            Place::Unknown { index } => !contains(&situation.unknown_taken, index),
             Place::Answered { invocation, answer, slot, is_odd } => {
                 answer >= situation.frontier && (invocation > situation.frontier || contains(&situation.pending_taken, slot) != is_odd)
             }
@@ -491,7 +501,7 @@ impl History {
     /// Takes an operation that is unknown or pending, and is left.
     fn take(&self, operation: usize, situation: &mut Situation) {
         match self.places[operation] {
-            Place::Unknown { index, .. } => flip(&mut situation.unknown_taken, index),
+            Place::Unknown { index } => flip(&mut situation.unknown_taken, index),
             Place::Answered { slot, .. } => flip(&mut situation.pending_taken, slot),
         }
     }
@@ -505,25 +515,14 @@ impl History {
         }
     }
 
-    /// The answered operations whose invocation is at most the one event and whose answer is at least the other.
-    fn overlapping(&self, invoked_until: usize, answered_from: usize) -> Vec<usize> {
-        let overlaps = |place| match place {
-            Place::Unknown { .. } => false,
-            Place::Answered { invocation, answer, .. } => invocation <= invoked_until && answer >= answered_from,
-        };
-        (0..self.places.len()).filter(|&it| overlaps(self.places[it])).collect()
-    }
-
     /// The operations invoked before this answer and not answered before it, taken or not, in the order of their answers.
     fn pending(&mut self, frontier: usize) -> Rc<[usize]> {
-        if let Some(pending) = self.pending.get(&frontier) {
-            return Rc::clone(pending);
-        }
-        let mut pending = self.overlapping(frontier, frontier);
-        pending.sort_unstable_by_key(|&it| if let Place::Answered { answer, .. } = self.places[it] { answer } else { 0 });
-        let pending: Rc<[usize]> = pending.into();
-        self.pending.insert(frontier, Rc::clone(&pending));
-        pending
+        let compute = || {
+            let answers = self.events.iter().skip(frontier).filter(|it| it.is_answer).map(|it| it.operation);
+            let is_pending = |&it: &usize| matches!(self.places[it], Place::Answered { invocation, .. } if invocation < frontier);
+            answers.filter(is_pending).collect()
+        };
+        Rc::clone(self.pending.entry(frontier).or_insert_with(compute))
     }
 
     /// Those, and the ones invoked soon after.
@@ -536,11 +535,13 @@ impl History {
 
     /// The other operations that may be taken while an answered operation is pending or soon pending.
     fn meanwhile(&self, operation: usize) -> Vec<usize> {
-        let Place::Answered { invocation, answer, .. } = self.places[operation] else { return Vec::new() };
-        let mut meanwhile = self.overlapping(answer, invocation.saturating_sub(SOON));
-        meanwhile.retain(|it| *it != operation);
-        meanwhile.extend(self.unknowns_until(answer));
-        meanwhile
+        let Place::Answered { invocation: from, answer: until, .. } = self.places[operation] else { return Vec::new() };
+        let is_meanwhile = |place| match place {
+            Place::Answered { invocation, answer, .. } => invocation < until && answer + SOON >= from,
+            Place::Unknown { .. } => false,
+        };
+        let answered = (0..self.places.len()).filter(|&it| it != operation && is_meanwhile(self.places[it]));
+        answered.chain(self.unknowns_until(until).iter().copied()).collect()
     }
 
     /// The unknown operations that may come before this answer.
@@ -548,20 +549,6 @@ impl History {
         let until = self.events[answer].time;
         &self.unknowns[..self.unknowns_invoked.partition_point(|invoked| *invoked <= until)]
     }
-}
-
-fn events_of<O, A>(operations: &[Operation<O, A>]) -> Vec<Event> {
-    let mut events = Vec::with_capacity(2 * operations.len());
-    for (operation, it) in operations.iter().enumerate() {
-        if let Some((answered, _)) = it.answered {
-            let invoked = it.invoked;
-            assert!(invoked <= answered, "operation {operation} was invoked at {invoked} and answered before, at {answered}");
-            events.push(Event { time: invoked, is_answer: false, operation });
-            events.push(Event { time: answered, is_answer: true, operation });
-        }
-    }
-    events.sort_unstable();
-    events
 }
 
 /// The states met, numbered, and what the model said about them.
@@ -579,10 +566,6 @@ struct States<'a, M: Model> {
 struct StateId(usize);
 
 impl<'a, M: Model> States<'a, M> {
-    fn new(model: &'a M, operations: &'a [Operation<M::Op, M::Answer>]) -> Self {
-        Self { model, operations, states: Vec::new(), ids: HashMap::default(), after: HashMap::default(), steps: 0 }
-    }
-
     fn intern(&mut self, state: M::State) -> StateId {
         if let Some(&id) = self.ids.get(&state) {
             return id;
