@@ -34,6 +34,8 @@ struct PendingRead {
     ask: Ask,
     deadline: u64,
     ask_at: u64,
+    /// Nothing was heard since it was last asked.
+    silent: bool,
 }
 
 /// What a gateway wants done.
@@ -69,7 +71,7 @@ impl Gateway {
     pub(crate) fn ask(&mut self, now: u64, operation: usize, ask: Ask, deadline: u64) -> Vec<Wish> {
         self.next += 1;
         if ask.reads {
-            let read = PendingRead { operation, ask: ask.clone(), deadline: now + deadline, ask_at: now + READ_AGAIN_MICROS };
+            let read = PendingRead { operation, ask: ask.clone(), deadline: now + deadline, ask_at: now + READ_AGAIN_MICROS, silent: true };
             self.reads.insert(self.next, read);
             return vec![Wish::Read { to: self.routes.target(), number: self.next, ask }];
         }
@@ -93,13 +95,13 @@ impl Gateway {
         for number in late {
             wishes.extend(self.read_ended(number, Ended::Unknown));
         }
-        let silent = self.reads.values().any(|read| read.ask_at <= now);
+        let silent = self.reads.values().any(|read| read.silent && read.ask_at <= now);
         if silent {
             self.routes.away_from(self.routes.target());
         }
         for (number, read) in &mut self.reads {
             if read.ask_at <= now {
-                read.ask_at = now + READ_AGAIN_MICROS;
+                (read.ask_at, read.silent) = (now + READ_AGAIN_MICROS, true);
                 wishes.push(Wish::Read { to: self.routes.target(), number: *number, ask: read.ask.clone() });
             }
         }
@@ -137,7 +139,7 @@ impl Gateway {
 
     fn read_later(&mut self, now: u64, number: u64) {
         if let Some(read) = self.reads.get_mut(&number) {
-            read.ask_at = read.ask_at.min(now + 20_000);
+            (read.ask_at, read.silent) = (read.ask_at.min(now + 20_000), false);
         }
     }
 

@@ -417,9 +417,16 @@ impl World {
             file.live.cut(len);
             file.note_change(len, before);
             file.lengths.push(len);
-            self.used -= before - len;
+            if self.is_named(number) {
+                self.used -= before - len;
+            }
         }
         Ok(())
+    }
+
+    /// Whether a file still has a name: the room of one that has none was given back with its name.
+    fn is_named(&self, number: u64) -> bool {
+        self.names.values().any(|named| *named == number)
     }
 
     fn grow(&mut self, number: u64, len: u64, operation: &'static str) -> Result<(), Fault> {
@@ -432,7 +439,9 @@ impl World {
             let path = &self.files[&number].path;
             return Err(Fault::new(FaultKind::DiskFull, operation, path, format!("{more} more bytes needed, {free} free")));
         }
-        self.used += more;
+        if self.is_named(number) {
+            self.used += more;
+        }
         let file = self.file(number);
         file.live.grow(len);
         file.lengths.push(len);
