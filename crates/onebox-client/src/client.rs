@@ -186,7 +186,9 @@ impl Client {
             return;
         }
         self.opening = true;
-        self.open_at = now.uptime.saturating_add(ATTEMPT_MICROS);
+        if self.over_a_network {
+            self.open_at = now.uptime.saturating_add(ATTEMPT_MICROS);
+        }
         let id = RequestId { session: OPENING.0, sequence: OPENING.1, not_after: now.log.plus_micros(OPENING_MICROS) };
         self.effects.push(Effect::Send(Attempt { id, acknowledged_below: Sequence(0), command: Command::OpenSession }));
     }
@@ -197,6 +199,7 @@ impl Client {
             Reply::Opened(session) => {
                 self.current = Some(session);
                 self.touched = now.uptime;
+                self.open_at = now.uptime;
                 self.sessions.insert(session, Calls::default());
                 self.leave_settled();
                 for (caller, command, deadline) in std::mem::take(&mut self.unnumbered) {
