@@ -1,4 +1,4 @@
-//! The consensus library, behind this replica's own words. Only this file names it.
+//! The consensus library, behind this replica's own words. Only this file and its folder name it.
 //!
 //! It keeps: nothing leaves for a peer or counts as committed before what it depends on is on the disk; reads are
 //! confirmed by a round begun after they arrived; its only chance, the election timeout, is drawn from the seed.
@@ -109,7 +109,7 @@ pub(crate) struct Consensus {
     end_unasserted: bool,
     /// As of the last entry handed over.
     membership: Membership,
-    /// It keeps entries for the others and applies none: its own state is to be had from a peer.
+    /// It has no members yet and applies nothing: its state is to be had from a peer.
     hollow: bool,
 }
 

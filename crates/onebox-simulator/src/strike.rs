@@ -143,10 +143,11 @@ impl World<'_> {
         let injection = self.plan.injections[place];
         self.network.calm(place);
         let slot = &mut self.machines[injection.machine];
-        match injection.fault {
-            Fault::FullDisk => slot.disk.set_capacity(u64::MAX),
-            Fault::ClockDrift => slot.set_drift(self.now, 0),
-            _ => {}
+        if injection.fault == Fault::FullDisk {
+            slot.disk.set_capacity(u64::MAX);
+        }
+        if injection.fault == Fault::ClockDrift {
+            slot.set_drift(self.now, 0);
         }
         self.timeline.add(self.now, Place::Machine(injection.machine), What::Relief(injection.number));
     }

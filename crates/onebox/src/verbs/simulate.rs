@@ -250,11 +250,16 @@ fn replay(name: &str, ordered: &Ordered, options: &Options) -> String {
     if let Some(machines) = options.machines {
         let _ = write!(out, " --nodes {machines}");
     }
-    if options.faults.len() < FAULTS.len() {
-        let names: Vec<String> = options.faults.iter().map(Fault::to_string).collect();
-        let _ = write!(out, " --faults {}", if names.is_empty() { "none".to_owned() } else { names.join(",") });
+    match &options.keep {
+        Some(keep) if keep.is_empty() => out.push_str(" --faults none"),
+        Some(_) | None if options.faults.is_empty() => out.push_str(" --faults none"),
+        Some(_) | None if options.faults.len() < FAULTS.len() => {
+            let names: Vec<String> = options.faults.iter().map(Fault::to_string).collect();
+            let _ = write!(out, " --faults {}", names.join(","));
+        }
+        Some(_) | None => {}
     }
-    if let Some(keep) = &options.keep {
+    if let Some(keep) = options.keep.as_ref().filter(|keep| !keep.is_empty()) {
         let numbers: Vec<String> = keep.iter().map(usize::to_string).collect();
         let _ = write!(out, " --keep {}", numbers.join(","));
     }
