@@ -6,7 +6,7 @@
 //! Answers to sessions are written once per entry, one row per session, so that a busy session costs little; a row
 //! goes when the session has acknowledged all in it. Layouts are in FORMAT.md.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use onebox_service::attempt::{Fate, RequestId, SessionId};
@@ -101,11 +101,16 @@ pub(crate) struct Requests {
     sessions_not_before: Time,
 }
 
+/// Requests of a session that are remembered as passed over. Of others it is looked up whether they took effect.
+const PASSED_OVER_MAX: usize = 64;
+
 #[derive(Debug)]
 struct Session {
     row: SessionRow,
     /// No request above this has taken effect. A bound, so it need not follow an undo.
     highest: u64,
+    /// Some of those below it that have not taken effect: passed over by others, which come in another order over a network.
+    passed_over: BTreeSet<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -170,7 +175,7 @@ impl Requests {
         write_counter(space, Counter::SessionLast, session.0)?;
         write_counter(space, Counter::SessionsOpen, open + 1)?;
         self.sessions_not_before = self.sessions_not_before.min(expires);
-        self.sessions.insert(session.0, Session { row, highest: 0 });
+        self.sessions.insert(session.0, Session { row, highest: 0, passed_over: BTreeSet::new() });
         Ok(())
     }
 
@@ -192,7 +197,7 @@ impl Requests {
             return Ok(Known::WindowFull);
         }
         let answers_from = session.row.answers_from;
-        if id.sequence.0 > session.highest {
+        if id.sequence.0 > session.highest || session.passed_over.contains(&id.sequence.0) {
             return Ok(Known::Fresh);
         }
         if let Some(added) = self.entry.get(&id.session.0)
@@ -266,6 +271,10 @@ impl Requests {
         }
         AnswerRow::append(&mut added.answers, effect.sequence, effect.method, effect.answer);
         if let Some(session) = self.sessions.get_mut(&effect.session) {
+            let unknown_from = session.row.acknowledged_below.max(session.highest + 1);
+            let room = PASSED_OVER_MAX.saturating_sub(session.passed_over.len());
+            session.passed_over.extend((unknown_from..effect.sequence).take(room));
+            session.passed_over.remove(&effect.sequence);
             session.highest = session.highest.max(effect.sequence);
         }
     }
@@ -297,6 +306,7 @@ impl Requests {
                 delete(space, TenantId::PLATFORM, index::ANSWERS, &(id, first))?;
             }
             row.acknowledged_below = acknowledged_below;
+            session.passed_over = session.passed_over.split_off(&acknowledged_below);
             row.answers_from = kept.map_or(acknowledged_below, |first| first.min(acknowledged_below));
         }
         if row.expires < now.plus_micros(idle - idle / 4) {
@@ -384,7 +394,7 @@ impl Requests {
                 highest = highest.max(AnswerRow::highest(answers));
                 ControlFlow::Continue(())
             })?;
-            vacant.insert(Session { row, highest });
+            vacant.insert(Session { row, highest, passed_over: BTreeSet::new() });
         }
         Ok(self.sessions.get_mut(&id))
     }

@@ -27,6 +27,10 @@ pub(crate) struct Gateway {
     next: u64,
     /// When anything was heard, or the target changed for want of it.
     heard_at: u64,
+    /// When the next operation begins.
+    pub(crate) ask_at: u64,
+    /// When it looks at its clock next.
+    pub(crate) tick_at: u64,
 }
 
 struct PendingRead {
@@ -56,6 +60,8 @@ impl Gateway {
             reads: BTreeMap::new(),
             next: 0,
             heard_at: 0,
+            ask_at: 0,
+            tick_at: 0,
         }
     }
 

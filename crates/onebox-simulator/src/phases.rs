@@ -21,6 +21,7 @@ impl World<'_> {
             Phase::Faults if self.now >= self.options.micros => {
                 self.heal();
                 self.phase = Phase::Healing { since: self.now };
+                self.ask_soon(self.now);
             }
             Phase::Healing { since } => {
                 let limit = self.healing_limit();

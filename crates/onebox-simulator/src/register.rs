@@ -238,6 +238,8 @@ fn history_of(operation: &Operation, key: u64) -> Option<linearizability::Operat
         }
         // It was turned away before it was looked at.
         Some((_, Ended::Refused(_))) => return None,
+        // A read without an answer explains nothing.
+        Some((_, Ended::Unknown)) | None if operation.ask.method == READ => return None,
         Some((_, Ended::Unknown)) | None => None,
     };
     Some(linearizability::Operation { op: (operation.ask.method, register), invoked: operation.invoked, answered })
@@ -265,5 +267,9 @@ impl Model for OneRegister {
             },
             _ => fits(*state).then_some(register.value),
         }
+    }
+
+    fn observes(&self, (method, _): &(MethodId, Register), answer: &Told) -> bool {
+        *method == READ || matches!(answer, Told::Differs(_))
     }
 }

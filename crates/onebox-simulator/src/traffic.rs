@@ -13,6 +13,12 @@ use crate::world::{Event, Packet, Phase, World};
 
 /// Microseconds between two looks of a gateway at its clock.
 pub(crate) const GATEWAY_TICK: u64 = 20_000;
+/// The same, of one that waits for nothing.
+const GATEWAY_IDLE_TICK: u64 = 1_000_000;
+/// Operations of a gateway that may be under way.
+const PENDING_MAX: usize = 64;
+/// Requests in a virtual second, at least, while the cluster heals: it can show that it has only when it is asked.
+const HEALING_RATE_MIN: u64 = 20;
 
 impl World<'_> {
     // ---- links ----
@@ -26,14 +32,18 @@ impl World<'_> {
         };
         let arrivals = self.network.arrivals(self.now, machine, to);
         self.timeline.sent(self.now, machine, to, arrivals[0], &message);
-        for (when, message) in arrivals.into_iter().flatten().zip([message.clone(), message]) {
-            self.at(when, Event::Deliver { from: machine, to, packet: Packet::Peer(Box::new(message)) });
+        if let Some(when) = arrivals[1] {
+            let copy = Packet::Peer(Box::new(message.clone()));
+            self.at(when, Event::Deliver { from: machine, to, packet: Box::new(copy) });
+        }
+        if let Some(when) = arrivals[0] {
+            self.at(when, Event::Deliver { from: machine, to, packet: Box::new(Packet::Peer(Box::new(message))) });
         }
     }
 
     pub(crate) fn send(&mut self, from: usize, to: usize, packet: impl Fn() -> Packet) {
         for when in self.network.arrivals(self.now, from, to).into_iter().flatten() {
-            self.at(when, Event::Deliver { from, to, packet: packet() });
+            self.at(when, Event::Deliver { from, to, packet: Box::new(packet()) });
         }
     }
 
@@ -41,7 +51,7 @@ impl World<'_> {
         self.machines.len() + gateway
     }
 
-    pub(crate) fn deliver(&mut self, from: usize, to: usize, packet: Packet) {
+    pub(crate) fn deliver(&mut self, from: usize, to: usize, packet: Box<Packet>) {
         if self.network.is_cut(from, to) {
             return;
         }
@@ -52,7 +62,7 @@ impl World<'_> {
             // It is in the machine, and is read when the process goes on.
             return self.at(until, Event::Deliver { from, to, packet });
         }
-        match packet {
+        match *packet {
             Packet::Peer(message) => self.give(to, Input::Peer(message)),
             Packet::Attempt(attempt) => {
                 let waiting = Waiting::Attempt(from - machines, attempt.id);
@@ -122,27 +132,54 @@ impl World<'_> {
     // ---- gateways ----
 
     pub(crate) fn ask(&mut self, gateway: usize) {
-        if matches!(self.phase, Phase::Settling { .. } | Phase::Over) {
+        let rate = match self.phase {
+            Phase::Faults => self.options.requests_per_second,
+            Phase::Healing { .. } => self.options.requests_per_second.max(HEALING_RATE_MIN),
+            Phase::Settling { .. } | Phase::Over => 0,
+        };
+        let asker = &mut self.gateways[gateway];
+        if rate == 0 || asker.ask_at != self.now {
             return;
         }
-        let gap = 1_000_000 * self.gateways.len() as u64 / self.options.requests_per_second.max(1);
+        let gap = 1_000_000 * self.plan.clients as u64 / rate;
+        let next = self.now + 1 + asker.chance.below(2 * gap + 1);
+        asker.ask_at = next;
+        self.at(next, Event::Ask(gateway));
         let asker = &mut self.gateways[gateway];
-        let next = asker.chance.below(2 * gap + 1);
-        let pending = asker.pending();
-        if self.options.requests_per_second > 0 && pending < 64 {
-            let ask = self.workload.next(gateway, &mut asker.chance);
-            let operation = self.operations.len();
-            self.operations.push(Operation { client: gateway, ask: ask.clone(), invoked: self.now, ended: None });
-            let wishes = asker.ask(self.now, operation, ask, self.plan.deadline);
-            self.grant(gateway, wishes);
+        if asker.pending() == PENDING_MAX {
+            return;
         }
-        self.at(self.now + 1 + next, Event::Ask(gateway));
+        let ask = self.workload.next(gateway, &mut asker.chance);
+        let operation = self.operations.len();
+        self.operations.push(Operation { client: gateway, ask: ask.clone(), invoked: self.now, ended: None });
+        let wishes = asker.ask(self.now, operation, ask, self.plan.deadline);
+        if asker.tick_at > self.now + GATEWAY_TICK {
+            self.tick_gateway_at(gateway, self.now + GATEWAY_TICK);
+        }
+        self.grant(gateway, wishes);
+    }
+
+    /// Has every gateway ask, also those that would have paused for long.
+    pub(crate) fn ask_soon(&mut self, when: u64) {
+        for gateway in 0..self.gateways.len() {
+            self.gateways[gateway].ask_at = when;
+            self.at(when, Event::Ask(gateway));
+        }
     }
 
     pub(crate) fn gateway_tick(&mut self, gateway: usize) {
+        if self.gateways[gateway].tick_at != self.now {
+            return;
+        }
         let wishes = self.gateways[gateway].tick(self.now);
         self.grant(gateway, wishes);
-        self.at(self.now + GATEWAY_TICK, Event::GatewayTick(gateway));
+        let wait = if self.gateways[gateway].pending() > 0 { GATEWAY_TICK } else { GATEWAY_IDLE_TICK };
+        self.tick_gateway_at(gateway, self.now + wait);
+    }
+
+    pub(crate) fn tick_gateway_at(&mut self, gateway: usize, when: u64) {
+        self.gateways[gateway].tick_at = when;
+        self.at(when, Event::GatewayTick(gateway));
     }
 
     pub(crate) fn grant(&mut self, gateway: usize, wishes: Vec<Wish>) {

@@ -39,7 +39,7 @@ pub(crate) enum Event {
     Persist(usize, u64),
     Work(usize, u64, Box<Job>),
     Start(usize),
-    Deliver { from: usize, to: usize, packet: Packet },
+    Deliver { from: usize, to: usize, packet: Box<Packet> },
     Ask(usize),
     GatewayTick(usize),
     Housekeeping,
@@ -200,9 +200,9 @@ impl<'w> World<'w> {
             self.at(machine as u64 * 1_000, Event::Start(machine));
         }
         for gateway in 0..self.gateways.len() {
-            self.at(GATEWAY_TICK + gateway as u64, Event::GatewayTick(gateway));
-            self.at(500_000, Event::Ask(gateway));
+            self.tick_gateway_at(gateway, GATEWAY_TICK + gateway as u64);
         }
+        self.ask_soon(500_000);
         self.at(HOUSEKEEPING, Event::Housekeeping);
         for place in 0..self.plan.injections.len() {
             self.at(self.plan.injections[place].at, Event::Strike(place));

@@ -107,7 +107,8 @@ impl Life {
 
     fn read(&self, chance: &mut Chance) -> Ask {
         let location = if chance.once_in(3) { 0 } else { self.location(chance) };
-        if chance.once_in(3) {
+        // The costliest of all requests.
+        if chance.once_in(8) {
             reads::<ListLocations>(&ListLocationsRequest { location })
         } else {
             reads::<GetStock>(&GetStockRequest { location })
