@@ -8,7 +8,6 @@ use onebox_store::log::SegmentNumber;
 use onebox_store::state::{ScrubJob, ScrubProgress};
 
 use crate::effect::{Job, JobDone, Note, Stop};
-use crate::limits::{LOG_SEGMENTS_KEPT_BY_FOLLOWERS, LOG_SEGMENTS_KEPT_MAX};
 use crate::replica::Replica;
 use crate::warming::{WARM_READS_MIN, WARM_REQUESTS_MAX, WarmJob};
 
@@ -110,8 +109,8 @@ impl Replica {
         let peers = self.consensus.needed_above();
         let needed = [peers, self.snapshots.needed_above()].into_iter().flatten().min().unwrap_or(flushed).min(flushed);
         let free = self.consensus.reader().sealed_below(needed).len();
-        let kept_max =
-            if peers.is_some() || self.snapshots.needed_above().is_some() { LOG_SEGMENTS_KEPT_MAX } else { LOG_SEGMENTS_KEPT_BY_FOLLOWERS };
+        let needed_by_peers = peers.is_some() || self.snapshots.needed_above().is_some();
+        let kept_max = if needed_by_peers { self.limits.log_segments_kept_max } else { self.limits.log_segments_kept_by_followers };
         let overflow = segments.len().saturating_sub(kept_max);
         segments.truncate(if peers.is_some() { free.max(overflow) } else { free.min(overflow) });
         segments

@@ -6,6 +6,7 @@
 
 mod convert;
 mod entries;
+mod heard;
 
 use onebox_service::Fault;
 use onebox_service::planted::planted;
@@ -15,16 +16,13 @@ use raft::eraftpb::{self, EntryType};
 use raft::{Config, RawNode, ReadOnlyOption, StateRole};
 
 use self::entries::Entries;
-use crate::limits::{COMMITTED_BYTES_PER_TURN, MEMBERS_MAX, MESSAGE_BYTES_MAX};
+use self::heard::Heard;
+use crate::limits::{Limits, MEMBERS_MAX};
 use crate::membership::{Change, Membership, PeerId};
 use crate::peer::{Behind, ConsensusKind, ConsensusMessage, PeerBody, PeerMessage};
 
 /// Ticks between a leader's heartbeats.
 const HEARTBEAT_TICKS: usize = 1;
-/// Appends to one peer that are not confirmed yet.
-const INFLIGHT_MESSAGES_MAX: usize = 256;
-/// Bytes of entries proposed and not committed, beyond what `entries_in_flight_max` already bounds.
-const UNCOMMITTED_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// More than an entry's record has in a frame beside its data.
 const ENTRY_OVERHEAD_BYTES: u64 = 64;
 /// Entries that a learner may lack of the committed ones and be given a vote.
@@ -88,6 +86,7 @@ pub(crate) struct Consensus {
     seed: u64,
     election_ticks: usize,
     rolls: u64,
+    heard: Heard,
     role: (StateRole, u64),
     /// Index of the entry with which this leader began its term.
     leads_from: u64,
@@ -115,6 +114,7 @@ pub(crate) struct Consensus {
 
 /// What the consensus starts from.
 pub(crate) struct Start {
+    pub(crate) limits: Limits,
     /// This replica among the members.
     pub(crate) id: PeerId,
     /// The members at `applied`; none, if this replica has yet to join.
@@ -141,10 +141,10 @@ impl Consensus {
             election_tick: start.election_ticks,
             heartbeat_tick: HEARTBEAT_TICKS,
             applied: start.applied.0,
-            max_inflight_msgs: INFLIGHT_MESSAGES_MAX,
-            max_uncommitted_size: UNCOMMITTED_BYTES_MAX,
-            max_committed_size_per_ready: COMMITTED_BYTES_PER_TURN,
-            max_size_per_msg: MESSAGE_BYTES_MAX.min(start.frame_bytes_max / 4),
+            max_inflight_msgs: start.limits.messages_in_flight_max,
+            max_uncommitted_size: start.limits.uncommitted_bytes_max,
+            max_committed_size_per_ready: start.limits.committed_bytes_per_turn,
+            max_size_per_msg: start.limits.message_bytes_max.min(start.frame_bytes_max / 4),
             check_quorum: true,
             pre_vote: true,
             // Batching puts entries behind an empty message that is for another position; the simulator met it.
@@ -154,7 +154,7 @@ impl Consensus {
         };
         // What the base holds was committed, whatever the log's last word on it.
         let hard_state = HardState { commit: start.hard_state.commit.max(start.applied), ..start.hard_state };
-        let entries = Entries::new(start.reader, hard_state, start.membership.clone());
+        let entries = Entries::new(start.reader, &start.limits, hard_state, start.membership.clone());
         let logger = slog::Logger::root(slog::Discard, slog::o!());
         let node = RawNode::new(&config, entries, &logger).expect("the settings of the consensus are valid");
         let batch = Batch { hard_state: None, membership: start.first_membership, entries: Vec::new() };
@@ -164,6 +164,7 @@ impl Consensus {
             seed: start.seed,
             election_ticks: start.election_ticks,
             rolls: 0,
+            heard: Heard::default(),
             role: (StateRole::Follower, 0),
             leads_from: u64::MAX,
             batch,
@@ -294,7 +295,7 @@ impl Consensus {
     }
 
     fn is_healthy(&self, peer: u64) -> bool {
-        peer == self.id.0 || self.node.raft.prs().get(peer).is_some_and(|progress| progress.recent_active)
+        peer == self.id.0 || self.heard.within(peer, self.election_ticks)
     }
 
     /// Hands leadership over to another voter, which must catch up first; proposals are dropped meanwhile.
@@ -328,6 +329,7 @@ impl Consensus {
     }
 
     pub(crate) fn tick(&mut self) {
+        self.heard.tick();
         let leads = self.node.raft.state == StateRole::Leader;
         if leads || (self.is_caught_up() && !self.hollow) {
             self.node.tick();
@@ -343,6 +345,9 @@ impl Consensus {
     /// # Errors
     /// Why it makes no sense.
     pub(crate) fn hear(&mut self, from: PeerId, message: ConsensusMessage) -> Result<(), String> {
+        if self.node.raft.prs().get(from.0).is_some() {
+            self.heard.from(from.0);
+        }
         let kind = ConsensusKind::try_from(message.kind).unwrap_or(ConsensusKind::Unspecified);
         // Without members, entries cannot be judged: changes of the members among them build on those before.
         if self.membership.is_empty() && kind == ConsensusKind::Append {
@@ -507,6 +512,7 @@ impl Consensus {
                 let state = self.node.apply_conf_change(&change);
                 let state = state.unwrap_or_else(|error| panic!("entry {index} changes the members as cannot be: {error}"));
                 self.membership = entries::members(&state);
+                self.heard.keep(|peer| self.membership.peers().contains(&PeerId(peer)));
                 Agreed::Members(self.membership.clone())
             }
         };

@@ -49,6 +49,23 @@ pub struct Limits {
     pub idempotency_keys_max: u64,
     /// Microseconds for which an idempotency key and its answer are retained.
     pub idempotency_retention: u64,
+    /// Bytes of entries in one message to a peer, unless a single one is larger. A quarter of the largest frame, if that is less.
+    pub message_bytes_max: u64,
+    /// Appends to one peer that are not confirmed yet.
+    pub messages_in_flight_max: usize,
+    /// Bytes of entries proposed and not committed, beyond what `entries_in_flight_max` already bounds.
+    pub uncommitted_bytes_max: u64,
+    /// Bytes of committed entries that the consensus hands over at once: bounds a turn while replaying.
+    pub committed_bytes_per_turn: u64,
+    /// Bytes of recent entries kept in memory for followers that are a little behind.
+    pub tail_bytes_kept: usize,
+    /// Bytes of rows in one piece of a snapshot.
+    pub snapshot_piece_bytes: usize,
+    /// Sealed segments whose rows are in the base that stay in `log/` for peers that lack their entries; older ones go to the
+    /// history, and such a peer fetches a snapshot.
+    pub log_segments_kept_max: usize,
+    /// As many stay at a follower, which may lead next.
+    pub log_segments_kept_by_followers: usize,
     /// What one writing request may use. A request at its budget holds the writer for about 100 ms.
     pub budget: Budget,
     /// What one read-only request may use. It runs beside the writer, so it may use more.
@@ -59,21 +76,8 @@ pub struct Limits {
 pub const EXPIRED_PER_ENTRY_MAX: usize = 256;
 /// Acknowledged answers after which a session's rows are trimmed. Trimming at each would double its writes.
 pub const SESSION_TRIM_STEP: u64 = 64;
-/// Bytes of committed entries that the consensus hands over at once: bounds a turn while replaying.
-pub const COMMITTED_BYTES_PER_TURN: u64 = MIB as u64;
-/// Bytes of recent entries kept in memory for followers that are a little behind.
-pub const TAIL_BYTES_KEPT: usize = 4 * MIB;
-/// Bytes of entries in one message to a peer, unless a single one is larger.
-pub const MESSAGE_BYTES_MAX: u64 = MIB as u64;
-/// Bytes of rows in one piece of a snapshot.
-pub const SNAPSHOT_PIECE_BYTES: usize = 256 * KIB;
 /// Members of a partition, learners included.
 pub const MEMBERS_MAX: usize = 16;
-/// Sealed segments whose rows are in the base that stay in `log/` for peers that lack their entries; older ones go to the
-/// history, and such a peer fetches a snapshot.
-pub const LOG_SEGMENTS_KEPT_MAX: usize = 8;
-/// As many stay at a follower, which may lead next.
-pub const LOG_SEGMENTS_KEPT_BY_FOLLOWERS: usize = 2;
 /// The least number of ticks without a leader after which a replica may campaign.
 pub const ELECTION_TICKS_MIN: usize = 3;
 /// Bytes that an entry's head and its last record have beside body, answer and events.
@@ -112,6 +116,14 @@ impl Default for Limits {
             session_window_max: 64 * KIB as u64,
             idempotency_keys_max: 10_000_000,
             idempotency_retention: 24 * HOUR,
+            message_bytes_max: MIB as u64,
+            messages_in_flight_max: 256,
+            uncommitted_bytes_max: 64 * MIB as u64,
+            committed_bytes_per_turn: MIB as u64,
+            tail_bytes_kept: 4 * MIB,
+            snapshot_piece_bytes: 256 * KIB,
+            log_segments_kept_max: 8,
+            log_segments_kept_by_followers: 2,
             budget: Budget {
                 rows_read_max: 50_000,
                 rows_written_max: 50_000,

@@ -48,6 +48,7 @@ impl Replica {
         let replaying = begun.membership == Membership::of_voters([id]) || replay_to > applied.index;
         state.set_replaying(replaying);
         let start = Start {
+            limits,
             id,
             membership: begun.membership,
             hard_state: remembered(log.hard_state),

@@ -11,7 +11,6 @@ use onebox_store::state::{Applied, Chain, SnapshotFacts, SnapshotImport, Snapsho
 use onebox_store::{Disk, LogIndex, NodeId, Term};
 
 use crate::effect::{Job, Note, Stop};
-use crate::limits::SNAPSHOT_PIECE_BYTES;
 use crate::membership::PeerId;
 use crate::peer::{Fetch, PeerBody, PeerMessage, SnapshotRow, SnapshotRows};
 use crate::replica::Replica;
@@ -77,6 +76,7 @@ pub struct RowsJob {
     to: PeerId,
     source: SnapshotSource,
     after: Bytes,
+    bytes: usize,
 }
 
 impl RowsJob {
@@ -86,7 +86,7 @@ impl RowsJob {
     /// The fault.
     pub fn run(self) -> Result<(PeerId, Box<SnapshotRows>), Fault> {
         let SnapshotFacts { applied, chain, digest, rows: rows_total, membership } = self.source.facts();
-        let (rows, last) = self.source.rows_after(&self.after, SNAPSHOT_PIECE_BYTES)?;
+        let (rows, last) = self.source.rows_after(&self.after, self.bytes)?;
         let copied = |row: (onebox_service::Bytes, onebox_service::Bytes)| SnapshotRow {
             key: Bytes::copy_from_slice(&row.0),
             value: Bytes::copy_from_slice(&row.1),
@@ -210,7 +210,7 @@ impl Replica {
                 }
             };
             self.snapshots.reading = true;
-            self.effects.jobs.push(Job::ReadRows(Box::new(RowsJob { to, source, after })));
+            self.effects.jobs.push(Job::ReadRows(Box::new(RowsJob { to, source, after, bytes: self.limits.snapshot_piece_bytes })));
         }
     }
 

@@ -36,7 +36,7 @@ pub enum Fault {
     SlowDisk,
     /// A read or a write fails.
     DiskError,
-    /// A sync fails.
+    /// A sync fails; in half of all cases the power goes some time later, as when a disk dies.
     SyncError,
     /// The disk is full.
     FullDisk,
@@ -48,6 +48,8 @@ pub enum Fault {
     ClockJump,
     /// The wall clock runs too fast or too slow.
     ClockDrift,
+    /// Whoever comes to lead loses its power a few writes later.
+    UnluckyLeaders,
     /// Leadership is handed over.
     Transfer,
     /// The node stops in order and starts again.
@@ -55,7 +57,7 @@ pub enum Fault {
 }
 
 /// All of them, with their names.
-pub const FAULTS: [(Fault, &str); 21] = [
+pub const FAULTS: [(Fault, &str); 22] = [
     (Fault::Kill, "kill"),
     (Fault::PowerLoss, "power-loss"),
     (Fault::PowerLossAtWork, "power-loss-at-work"),
@@ -75,6 +77,7 @@ pub const FAULTS: [(Fault, &str); 21] = [
     (Fault::WipedDisk, "wiped-disk"),
     (Fault::ClockJump, "clock-jump"),
     (Fault::ClockDrift, "clock-drift"),
+    (Fault::UnluckyLeaders, "unlucky-leaders"),
     (Fault::Transfer, "transfer"),
     (Fault::Restart, "restart"),
 ];
@@ -103,6 +106,8 @@ pub struct Injection {
     pub fault: Fault,
     /// On which machine.
     pub machine: usize,
+    /// If one leads then, on that one instead.
+    pub at_leader: bool,
     /// And which other, where there is one.
     pub other: usize,
     /// For how long, in microseconds.
@@ -133,7 +138,16 @@ pub(crate) fn draw(seed: u64, allowed: &[Fault], machines: usize, until: u64) ->
         let other = (machine + 1 + chance.place(machines.max(2) - 1)) % machines;
         // Most last as long as an election, some much longer.
         let lasts = if chance.once_in(4) { chance.between(1_000_000, 8_000_000) } else { chance.between(10_000, 1_500_000) };
-        list.push(Injection { number: list.len(), at, fault: chance.pick(&kinds), machine, other, lasts, chance: chance.draw() });
+        list.push(Injection {
+            number: list.len(),
+            at,
+            fault: chance.pick(&kinds),
+            machine,
+            at_leader: chance.once_in(3),
+            other,
+            lasts,
+            chance: chance.draw(),
+        });
     }
     list
 }

@@ -13,7 +13,7 @@ use crate::workload::{Ask, Ended};
 /// Microseconds after which a read that is not answered is asked again.
 const READ_AGAIN_MICROS: u64 = 500_000;
 /// Microseconds without an answer after which another machine is tried.
-const SILENCE_MICROS: u64 = 700_000;
+const SILENCE_MICROS: u64 = 200_000;
 /// The tenant that every request is of.
 pub(crate) const TENANT: &str = "default";
 

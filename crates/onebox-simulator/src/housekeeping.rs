@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use onebox_replica::{Change, Input, PeerId};
 
-use crate::machine::Machine;
 use crate::timeline::{Place, What};
 use crate::world::{Event, World};
 
@@ -15,16 +14,7 @@ impl World<'_> {
     /// Tends the membership as a careful operator would: whoever is there becomes a voter, whoever is gone goes.
     pub(crate) fn housekeeping(&mut self) {
         self.at(self.now + HOUSEKEEPING, Event::Housekeeping);
-        let leads = |machine: &Machine| {
-            machine
-                .process
-                .as_ref()
-                .filter(|process| !process.stopped)
-                .map(|process| process.replica.status())
-                .filter(|status| status.leads)
-        };
-        let leader = (0..self.machines.len()).filter_map(|number| leads(&self.machines[number]).map(|status| (status.term, number))).max();
-        let Some((_, leader)) = leader else { return };
+        let Some(leader) = self.leader() else { return };
         let members = self.machines[leader].process.as_ref().expect("it leads").replica.membership().clone();
         if members.is_joint() {
             return;

@@ -157,6 +157,12 @@ impl Machine {
         self.disk = image;
     }
 
+    /// The machine will lose power with one of the next changes of its disk.
+    pub(crate) fn lose_power_after(&mut self, changes: u64) {
+        self.power_fails_at = Some(self.disk.operations() + changes);
+        self.disk.fail_after(changes);
+    }
+
     /// The disk is replaced by an empty one: what comes up on it is a new node.
     pub(crate) fn wipe(&mut self) {
         self.kill();

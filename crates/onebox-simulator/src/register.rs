@@ -1,8 +1,7 @@
-//! A toy: registers that are written, read, and compared and set. Its whole behaviour is known, so that every answer can be
+//! A toy: registers that are written, read, and written on a condition. Its whole behaviour is known, so that every answer can be
 //! judged.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -19,10 +18,12 @@ use crate::linearizability::{self, Model, Verdict};
 use crate::workload::{Ask, Ended, Operation, Workload};
 
 const WRITE: MethodId = MethodId(0);
-const COMPARE_AND_SET: MethodId = MethodId(1);
+const WRITE_IF: MethodId = MethodId(1);
 const READ: MethodId = MethodId(2);
 /// Registers that requests are about.
-const REGISTERS: u64 = 8;
+const REGISTERS: u64 = 6;
+/// Of the condition on what is written.
+const DIVISOR: u64 = 3;
 /// Steps that the search for an order may take, for one register.
 const STEPS_MAX: u64 = 20_000_000;
 
@@ -33,9 +34,9 @@ struct Register {
     key: u64,
     #[prost(uint64, tag = "2")]
     value: u64,
-    /// Compare and set: the value that must be there.
+    /// Write if: the remainder that the value there must have. What is refused now could be done later, and the other way.
     #[prost(uint64, tag = "3")]
-    expected: u64,
+    remainder: u64,
 }
 
 /// The response of every method: the value that was there, 0 for none.
@@ -91,7 +92,7 @@ const fn method(name: &'static str, read_only: bool) -> MethodInfo {
 static SCHEMA: Schema = Schema {
     name: "register",
     service: "register.v1.Register",
-    methods: &[method("Write", false), method("CompareAndSet", false), method("Read", true)],
+    methods: &[method("Write", false), method("WriteIf", false), method("Read", true)],
     events: &[EventInfo { id: EventId(1), name: "Written" }],
     refusals: &[],
     tables: &[],
@@ -110,7 +111,7 @@ impl Service for Registers {
     fn execute(&self, method: MethodId, tx: &mut Tx<'_>, request: &[u8]) -> Outcome<Vec<u8>> {
         let ask = Register::decode(request).expect("the workload's requests decode");
         let value = Table::<Cell>::new(tx).get(&ask.key).map_or(0, |cell| cell.value);
-        if method == COMPARE_AND_SET && value != ask.expected {
+        if method == WRITE_IF && value % DIVISOR != ask.remainder {
             return refuse(Refusal::platform(Code::FailedPrecondition, format!("{value}")));
         }
         tx.record(Written { key: ask.key, value: ask.value });
@@ -163,7 +164,6 @@ impl Service for Registers {
 #[derive(Debug, Default)]
 pub struct RegisterWorkload {
     values: u64,
-    seen: BTreeMap<u64, u64>,
 }
 
 impl Workload for RegisterWorkload {
@@ -174,22 +174,12 @@ impl Workload for RegisterWorkload {
     fn next(&mut self, _client: usize, chance: &mut Chance) -> Ask {
         self.values += 1;
         let (key, value) = (chance.below(REGISTERS), self.values);
-        let expected = self.seen.get(&key).copied().unwrap_or(0);
         let (method, register) = match chance.below(10) {
-            0..3 => (READ, Register { key, value: 0, expected: 0 }),
-            3..5 => (COMPARE_AND_SET, Register { key, value, expected }),
-            _ => (WRITE, Register { key, value, expected: 0 }),
+            0..3 => (READ, Register { key, value: 0, remainder: 0 }),
+            3..6 => (WRITE_IF, Register { key, value, remainder: chance.below(DIVISOR) }),
+            _ => (WRITE, Register { key, value, remainder: 0 }),
         };
         Ask { method, body: register.encode_to_vec(), reads: method == READ, records: method != READ }
-    }
-
-    fn told(&mut self, ask: &Ask, answer: Result<&[u8], &Refusal>) {
-        let register = Register::decode(&ask.body[..]).expect("the workload's requests decode");
-        match (ask.method, answer) {
-            (READ, Ok(response)) => drop(self.seen.insert(register.key, value_of(response))),
-            (_, Ok(_)) => drop(self.seen.insert(register.key, register.value)),
-            (_, Err(_)) => {}
-        }
     }
 
     fn explains(&self, operations: &[Operation]) -> Result<u64, String> {
@@ -222,7 +212,7 @@ fn value_of(response: &[u8]) -> u64 {
 enum Told {
     /// The value that was there.
     Value(u64),
-    /// It was another than expected.
+    /// It has another remainder.
     Differs(u64),
 }
 
@@ -260,7 +250,7 @@ impl Model for OneRegister {
         };
         match *method {
             READ => fits(*state).then_some(*state),
-            COMPARE_AND_SET if *state != register.expected => match answer {
+            WRITE_IF if *state % DIVISOR != register.remainder => match answer {
                 None => Some(*state),
                 Some(Told::Differs(told)) => (told == state).then_some(*state),
                 Some(Told::Value(_)) => None,

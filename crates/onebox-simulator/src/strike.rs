@@ -4,6 +4,7 @@ use onebox_replica::{Beginning, Input};
 use onebox_store::memory::MemoryDisk;
 
 use crate::faults::{Fault, Injection};
+use crate::machine::Machine;
 use crate::network::Disturbance;
 use crate::timeline::{Place, What};
 use crate::world::{Event, World};
@@ -11,6 +12,12 @@ use crate::world::{Event, World};
 impl World<'_> {
     /// Something of the list goes wrong, if it finds what it is for.
     pub(crate) fn strike(&mut self, place: usize) {
+        if self.plan.injections[place].at_leader
+            && let Some(leader) = self.leader()
+        {
+            let injection = &mut self.plan.injections[place];
+            (injection.machine, injection.other) = (leader, if injection.other == leader { injection.machine } else { injection.other });
+        }
         let injection = self.plan.injections[place];
         let struck = self.struck(&injection, place);
         let count = self.counts.entry(injection.fault).or_default();
@@ -42,10 +49,7 @@ impl World<'_> {
                 true
             }
             Fault::PowerLossAtWork if runs => {
-                let after = chance % 24;
-                let slot = &mut self.machines[machine];
-                slot.power_fails_at = Some(slot.disk.operations() + after);
-                slot.disk.fail_after(after);
+                self.machines[machine].lose_power_after(chance % 24);
                 true
             }
             Fault::Pause if runs => {
@@ -66,6 +70,10 @@ impl World<'_> {
             Fault::ClockDrift => {
                 let now = self.now;
                 self.machines[machine].set_drift(now, (chance % 20_000) as i64 - 10_000);
+                true
+            }
+            Fault::UnluckyLeaders => {
+                self.unlucky_leaders_until = until;
                 true
             }
             Fault::Transfer => self.transfer(machine),
@@ -116,15 +124,15 @@ impl World<'_> {
     fn disturbed(&mut self, injection: &Injection, by: usize) -> bool {
         let Injection { fault, machine, other, chance, .. } = *injection;
         match fault {
-            Fault::Isolate => self.cut(machine, by, true, true),
-            Fault::CutOneWay => self.cut(machine, by, true, false),
+            Fault::Isolate => self.cut(machine, by, chance, true),
+            Fault::CutOneWay => self.cut(machine, by, chance, false),
             Fault::CutPair if self.machines.len() > 1 => {
                 let cut = Disturbance { cut: true, ..Disturbance::default() };
                 self.network.disturb(machine, other, by, cut);
                 self.network.disturb(other, machine, by, cut);
                 true
             }
-            Fault::Lossy => self.everywhere(by, Disturbance { lost: chance % 400, ..Disturbance::default() }),
+            Fault::Lossy => self.everywhere(by, Disturbance { lost: chance % 700, ..Disturbance::default() }),
             Fault::Doubled => self.everywhere(by, Disturbance { doubled: chance % 500, delay: 200_000, ..Disturbance::default() }),
             Fault::Slow => self.everywhere(by, Disturbance { delay: 1_000 + chance % 300_000, ..Disturbance::default() }),
             Fault::Clogged => {
@@ -142,6 +150,9 @@ impl World<'_> {
     pub(crate) fn relief(&mut self, place: usize) {
         let injection = self.plan.injections[place];
         self.network.calm(place);
+        if injection.fault == Fault::SyncError && injection.chance & 8 != 0 && self.machines[injection.machine].process.is_some() {
+            self.power_loss(injection.machine);
+        }
         let slot = &mut self.machines[injection.machine];
         if injection.fault == Fault::FullDisk {
             slot.disk.set_capacity(u64::MAX);
@@ -155,6 +166,7 @@ impl World<'_> {
     /// Nothing goes wrong any more.
     pub(crate) fn heal(&mut self) {
         self.network.calm_all();
+        self.unlucky_leaders_until = 0;
         let now = self.now;
         for number in 0..self.machines.len() {
             let slot = &mut self.machines[number];
@@ -192,25 +204,42 @@ impl World<'_> {
         true
     }
 
-    /// Cuts a machine from the others; in half of all cases from the gateways too.
-    fn cut(&mut self, machine: usize, by: usize, from: bool, to: bool) -> bool {
-        let others = if by.is_multiple_of(2) { self.places() } else { self.machines.len() };
+    /// Cuts a machine from the others, or only what it says. Gateways reach both sides, or the others only, or each its own:
+    /// then those in the machine's box go on with it alone.
+    fn cut(&mut self, machine: usize, by: usize, chance: u64, both_ways: bool) -> bool {
+        let machines = self.machines.len();
+        let (mut inside, mut outside) = (vec![machine], (0..machines).filter(|other| *other != machine).collect::<Vec<_>>());
+        match chance % 3 {
+            0 => {}
+            1 => outside.extend(machines..self.places()),
+            _ => (machines..self.places()).for_each(|gateway| {
+                let side = if chance >> (gateway - machines + 8) & 1 == 0 { &mut inside } else { &mut outside };
+                side.push(gateway);
+            }),
+        }
         let cut = Disturbance { cut: true, ..Disturbance::default() };
-        for other in (0..others).filter(|other| *other != machine) {
-            if from {
-                self.network.disturb(machine, other, by, cut);
-            }
-            if to {
-                self.network.disturb(other, machine, by, cut);
+        for (from, to) in inside.iter().flat_map(|from| outside.iter().map(move |to| (*from, *to))) {
+            self.network.disturb(from, to, by, cut);
+            if both_ways {
+                self.network.disturb(to, from, by, cut);
             }
         }
-        others > 1
+        !outside.is_empty()
+    }
+
+    /// Who leads; in the newest term, if several believe they do.
+    pub(crate) fn leader(&self) -> Option<usize> {
+        let term = |machine: &Machine| {
+            let status = machine.process.as_ref().filter(|process| !process.stopped)?.replica.status();
+            status.leads.then_some(status.term)
+        };
+        (0..self.machines.len()).filter_map(|number| Some((term(&self.machines[number])?, number))).max().map(|(_, number)| number)
     }
 
     /// What is promised holds while a majority keeps its disks; and of these all but this one must be whole and members.
     fn may_lose_a_disk(&self, machine: usize) -> bool {
         let members = &self.members.1;
-        let whole = |slot: &crate::machine::Machine| !slot.rotten && members.voters.contains(&slot.id().0);
+        let whole = |slot: &Machine| !slot.rotten && members.voters.contains(&slot.id().0);
         let settled = members.peers().len() == self.machines.len() && !members.is_joint();
         self.machines.len() > 2 && settled && self.machines.iter().all(whole) && self.machines[machine].power_fails_at.is_none()
     }
@@ -237,8 +266,7 @@ impl World<'_> {
 
     fn transfer(&mut self, to: usize) -> bool {
         let to = self.machines[to].id();
-        let leader = self.machines.iter().position(|slot| slot.process.as_ref().is_some_and(|process| process.replica.status().leads));
-        let Some(leader) = leader.filter(|leader| self.machines[*leader].id() != to) else { return false };
+        let Some(leader) = self.leader().filter(|leader| self.machines[*leader].id() != to) else { return false };
         self.asked(leader, |token| Input::Transfer(token, to));
         true
     }

@@ -114,6 +114,8 @@ pub(crate) struct World<'w> {
     pub(crate) acknowledged_since_healing: bool,
     pub(crate) verdict: Option<Verdict>,
     pub(crate) undecided: u64,
+    /// Whoever comes to lead until then has bad luck.
+    pub(crate) unlucky_leaders_until: u64,
     pub(crate) chance: Chance,
 }
 
@@ -191,6 +193,7 @@ impl<'w> World<'w> {
             acknowledged_since_healing: false,
             verdict: None,
             undecided: 0,
+            unlucky_leaders_until: 0,
             chance,
         }
     }
@@ -411,7 +414,11 @@ impl<'w> World<'w> {
                 self.timeline.add(self.now, Place::Machine(machine), What::Leads(Term(term), at));
                 let id = self.machines[machine].id();
                 if let Err((promise, words)) = self.judge.leaders.leads(term, id) {
-                    self.broken(promise, words);
+                    return self.broken(promise, words);
+                }
+                if self.now < self.unlucky_leaders_until {
+                    let changes = self.machines[machine].chance.below(12);
+                    self.machines[machine].lose_power_after(changes);
                 }
             }
             Note::Members { at, members } => {

@@ -10,7 +10,7 @@ use raft::eraftpb::{self, ConfState};
 use raft::{GetEntriesContext, RaftState, StorageError};
 
 use super::convert::{conf_state, library_entry};
-use crate::limits::{COMMITTED_BYTES_PER_TURN, TAIL_BYTES_KEPT};
+use crate::limits::Limits;
 use crate::membership::Membership;
 
 pub(super) struct Entries {
@@ -20,6 +20,8 @@ pub(super) struct Entries {
     /// Entries appended by this process: those not yet applied, and before them some that followers may still need.
     pub(super) tail: VecDeque<eraftpb::Entry>,
     tail_bytes: usize,
+    tail_bytes_kept: usize,
+    page_bytes: u64,
     hard_state: HardState,
     membership: Membership,
     /// Peers that need entries from before the log's first: they are told to fetch a snapshot.
@@ -29,12 +31,14 @@ pub(super) struct Entries {
 }
 
 impl Entries {
-    pub(super) fn new(reader: LogReader, hard_state: HardState, membership: Membership) -> Entries {
+    pub(super) fn new(reader: LogReader, limits: &Limits, hard_state: HardState, membership: Membership) -> Entries {
         Entries {
             reader: RefCell::new(reader),
             page: VecDeque::new(),
             tail: VecDeque::new(),
             tail_bytes: 0,
+            tail_bytes_kept: limits.tail_bytes_kept,
+            page_bytes: limits.committed_bytes_per_turn,
             hard_state,
             membership,
             behind: RefCell::default(),
@@ -56,11 +60,11 @@ impl Entries {
         while self.page.front().is_some_and(|entry| entry.index <= index) {
             self.page.pop_front();
         }
-        while self.tail_bytes > TAIL_BYTES_KEPT && self.tail.front().is_some_and(|entry| entry.index <= index) {
+        while self.tail_bytes > self.tail_bytes_kept && self.tail.front().is_some_and(|entry| entry.index <= index) {
             self.tail_bytes -= self.tail.pop_front().map_or(0, |entry| entry.data.len());
         }
         // An entry without data costs no bytes, and memory nevertheless.
-        while self.tail.len() > TAIL_BYTES_KEPT / 256 && self.tail.front().is_some_and(|entry| entry.index <= index) {
+        while self.tail.len() > self.tail_bytes_kept / 256 && self.tail.front().is_some_and(|entry| entry.index <= index) {
             self.tail_bytes -= self.tail.pop_front().map_or(0, |entry| entry.data.len());
         }
     }
@@ -71,7 +75,7 @@ impl Entries {
             return Ok(());
         }
         let to = self.tail.front().map_or(to, |first| to.min(first.index));
-        let entries = self.reader.get_mut().read(LogIndex(from), LogIndex(to), COMMITTED_BYTES_PER_TURN)?;
+        let entries = self.reader.get_mut().read(LogIndex(from), LogIndex(to), self.page_bytes)?;
         self.page = entries.into_iter().map(library_entry).collect();
         Ok(())
     }
@@ -89,14 +93,18 @@ impl Entries {
     fn stored(&self, low: u64, high: u64, max_size: u64) -> Result<Vec<eraftpb::Entry>, StorageError> {
         let to = self.tail.front().filter(|first| first.index > low).map_or(high, |first| high.min(first.index));
         let mut reader = self.reader.borrow_mut();
-        if low < reader.first_kept().0 || LogIndex(to) > reader.last().next() {
+        if low < reader.first_kept().0 {
+            return Err(StorageError::Compacted);
+        }
+        if LogIndex(to) > reader.last().next() {
             return Err(StorageError::Unavailable);
         }
         match reader.read(LogIndex(low), LogIndex(to), max_size) {
             Ok(entries) => Ok(entries.into_iter().map(library_entry).collect()),
             Err(fault) => {
+                // For the library the entries are not there any more, which it takes calmly; the replica stops of the fault.
                 self.fault.set(Some(fault));
-                Err(StorageError::Unavailable)
+                Err(StorageError::Compacted)
             }
         }
     }
@@ -111,27 +119,14 @@ impl raft::Storage for Entries {
 
     fn entries(&self, low: u64, high: u64, max_size: impl Into<Option<u64>>, _: GetEntriesContext) -> raft::Result<Vec<eraftpb::Entry>> {
         let max_size = max_size.into().unwrap_or(u64::MAX);
-        let mut found: Vec<eraftpb::Entry> = Vec::new();
+        // Fewer than asked for will do. What is committed is in memory, so that no read can fail of which the library panics.
+        let Some((entries, at)) = self.held(low) else { return Ok(self.stored(low, high, max_size)?) };
         let mut bytes = 0;
-        let mut next = low;
-        while next < high && (bytes < max_size || found.is_empty()) {
-            let Some((entries, at)) = self.held(next) else {
-                let stored = self.stored(next, high, max_size - bytes.min(max_size))?;
-                bytes += stored.iter().map(|entry| entry.data.len() as u64).sum::<u64>();
-                next += stored.len() as u64;
-                found.extend(stored);
-                continue;
-            };
-            for entry in entries.iter().skip(at) {
-                bytes += entry.data.len() as u64;
-                if entry.index >= high || (bytes > max_size && !found.is_empty()) {
-                    return Ok(found);
-                }
-                next = entry.index + 1;
-                found.push(entry.clone());
-            }
-        }
-        Ok(found)
+        let fits = |entry: &&eraftpb::Entry| {
+            bytes += entry.data.len() as u64;
+            entry.index < high && (entry.index == low || bytes <= max_size)
+        };
+        Ok(entries.iter().skip(at).take_while(fits).cloned().collect())
     }
 
     fn term(&self, index: u64) -> raft::Result<u64> {

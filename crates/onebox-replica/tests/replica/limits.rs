@@ -1,6 +1,6 @@
 //! Each bound of queues, entries, disk and replay is reached with a small number and answers as `limits.rs` says.
 
-use onebox_replica::limits::{CLOCK_JUMP_MAX, COMMITTED_BYTES_PER_TURN};
+use onebox_replica::limits::CLOCK_JUMP_MAX;
 use onebox_replica::{Input, Limits, Note};
 use onebox_service::attempt::Reply;
 use onebox_service::{Code, Time};
@@ -225,7 +225,7 @@ fn committed_bytes_per_turn() {
         rig.set(session, &format!("cell {number}"), &big);
     }
     let log_bytes: usize = rig.entry_bytes.iter().sum();
-    let pages = log_bytes.div_ceil(COMMITTED_BYTES_PER_TURN as usize);
+    let pages = log_bytes.div_ceil(Limits::default().committed_bytes_per_turn as usize);
     assert!(pages >= 4, "{log_bytes} bytes of log");
     let digests = rig.replica.digests();
     let mut rig = rig.reopened(Limits::default(), Replay::Faithful);
