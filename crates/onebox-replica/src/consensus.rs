@@ -4,12 +4,13 @@
 //! confirmed by a round begun after they arrived; its only chance, the election timeout, is drawn from the seed.
 //! It must not know what an entry says.
 
+mod changes;
 mod convert;
 mod entries;
 mod heard;
 
-use onebox_service::Fault;
 use onebox_service::planted::planted;
+use onebox_service::{Fault, FaultKind};
 use onebox_store::log::{Appended, Batch, HardState, LogReader};
 use onebox_store::{LogIndex, Term};
 use raft::eraftpb::{self, EntryType};
@@ -17,16 +18,14 @@ use raft::{Config, RawNode, ReadOnlyOption, StateRole};
 
 use self::entries::Entries;
 use self::heard::Heard;
-use crate::limits::{Limits, MEMBERS_MAX};
-use crate::membership::{Change, Membership, PeerId};
+use crate::limits::Limits;
+use crate::membership::{Membership, PeerId};
 use crate::peer::{Behind, ConsensusKind, ConsensusMessage, PeerBody, PeerMessage};
 
 /// Ticks between a leader's heartbeats.
 const HEARTBEAT_TICKS: usize = 1;
 /// More than an entry's record has in a frame beside its data.
 const ENTRY_OVERHEAD_BYTES: u64 = 64;
-/// Entries that a learner may lack of the committed ones and be given a vote.
-const PROMOTION_LAG_MAX: u64 = 1_000;
 
 /// What the disk must hold next, and what that makes true.
 #[derive(Debug)]
@@ -250,79 +249,6 @@ impl Consensus {
         Some(LogIndex(self.node.raft.raft_log.last_index()))
     }
 
-    /// Proposes a change of the members, and gives the entry that will begin it.
-    ///
-    /// # Errors
-    /// Why it would not be safe, or not yet.
-    pub(crate) fn propose_change(&mut self, change: Change) -> Result<LogIndex, String> {
-        self.may_change(change)?;
-        let before = self.node.raft.raft_log.last_index();
-        self.node.propose_conf_change(Vec::new(), convert::change(change)).map_err(|error| format!("not now: {error}"))?;
-        assert_eq!(self.node.raft.raft_log.last_index(), before + 1, "a change of the members is one entry");
-        Ok(LogIndex(before + 1))
-    }
-
-    fn may_change(&self, change: Change) -> Result<(), String> {
-        let (members, peer) = (&self.membership, change.peer());
-        if self.node.raft.has_pending_conf() || members.is_joint() {
-            return Err("another change of the members is under way; ask again when it is done".to_owned());
-        }
-        let (votes, follows) = (members.voters.contains(&peer.0), members.learners.contains(&peer.0));
-        let mut voters = members.voters.clone();
-        match change {
-            Change::AddLearner(_) if votes || follows => return Err(format!("{peer} is a member already")),
-            Change::AddLearner(_) if members.peers().len() >= MEMBERS_MAX => {
-                return Err(format!("there are {MEMBERS_MAX} members; no more are allowed"));
-            }
-            Change::AddLearner(_) => {}
-            Change::Promote(_) if !follows => return Err(format!("{peer} is not a learner")),
-            Change::Promote(_) => {
-                let matched = self.node.raft.prs().get(peer.0).map_or(0, |progress| progress.matched);
-                let lacks = self.node.raft.raft_log.committed.saturating_sub(matched);
-                if matched == 0 || lacks > PROMOTION_LAG_MAX {
-                    return Err(format!("{peer} lacks {lacks} entries; it may lack {PROMOTION_LAG_MAX}"));
-                }
-                voters.push(peer.0);
-            }
-            Change::Remove(_) if !votes && !follows => return Err(format!("{peer} is not a member")),
-            Change::Remove(_) => voters.retain(|voter| *voter != peer.0),
-        }
-        let healthy = voters.iter().filter(|voter| self.is_healthy(**voter)).count();
-        if healthy <= voters.len() / 2 {
-            return Err(format!("of the {} voters there would be, only {healthy} are heard of: that is no majority", voters.len()));
-        }
-        Ok(())
-    }
-
-    fn is_healthy(&self, peer: u64) -> bool {
-        peer == self.id.0 || self.heard.within(peer, self.election_ticks)
-    }
-
-    /// Hands leadership over to another voter, which must catch up first; proposals are dropped meanwhile.
-    ///
-    /// # Errors
-    /// Why not.
-    pub(crate) fn transfer_leadership(&mut self, to: PeerId) -> Result<(), String> {
-        if self.role.0 != StateRole::Leader {
-            return Err("this replica does not lead".to_owned());
-        }
-        if to == self.id {
-            return Err("this replica leads already".to_owned());
-        }
-        if !self.membership.voters.contains(&to.0) || !self.is_healthy(to.0) {
-            return Err(format!("{to} is not a voter that is heard of"));
-        }
-        self.node.transfer_leader(to.0);
-        self.draw_timeout();
-        Ok(())
-    }
-
-    /// The voter that has most of the log, of those that are heard of.
-    pub(crate) fn best_successor(&self) -> Option<PeerId> {
-        let voters = self.membership.voters.iter().filter(|voter| **voter != self.id.0 && self.is_healthy(**voter));
-        voters.max_by_key(|voter| self.node.raft.prs().get(**voter).map_or(0, |progress| progress.matched)).map(|voter| PeerId(*voter))
-    }
-
     /// Begins a read round. Confirmed rounds come with the news.
     pub(crate) fn begin_read_round(&mut self, round: u64) {
         self.node.read_index(round.to_be_bytes().to_vec());
@@ -353,6 +279,9 @@ impl Consensus {
         if self.membership.is_empty() && kind == ConsensusKind::Append {
             return Ok(());
         }
+        if kind == ConsensusKind::Heartbeat && message.term >= self.node.raft.term && !self.holds_what_it_told(message.commit) {
+            return Ok(());
+        }
         if kind == ConsensusKind::TimeoutNow && (!self.is_caught_up() || self.hollow) {
             return Ok(());
         }
@@ -372,6 +301,17 @@ impl Consensus {
         let _ = self.node.step(message);
         self.draw_timeout();
         Ok(())
+    }
+
+    /// A leader says of nothing that it is committed but what it was told to be here. If it is not, the log has lost its end:
+    /// rot in a last frame looks like a write that was interrupted.
+    fn holds_what_it_told(&self, committed: u64) -> bool {
+        let last = self.node.raft.raft_log.last_index();
+        if committed > last {
+            let detail = format!("the log ends at entry {last}, and the leader was told that entry {committed} is on this disk");
+            self.node.store().fault.set(Some(Fault::new(FaultKind::Damage, "follow", "log/", detail)));
+        }
+        committed <= last
     }
 
     /// The bugs that are planted in what a peer said.

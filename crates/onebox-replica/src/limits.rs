@@ -78,6 +78,8 @@ pub const EXPIRED_PER_ENTRY_MAX: usize = 256;
 pub const SESSION_TRIM_STEP: u64 = 64;
 /// Members of a partition, learners included.
 pub const MEMBERS_MAX: usize = 16;
+/// Committed entries that a learner may lack and be given a vote.
+pub const PROMOTION_LAG_MAX: u64 = 1_000;
 /// The least number of ticks without a leader after which a replica may campaign.
 pub const ELECTION_TICKS_MIN: usize = 3;
 /// Bytes that an entry's head and its last record have beside body, answer and events.
