@@ -57,11 +57,7 @@ pub struct Reset {
 pub fn reset(disk: &Arc<dyn Disk>, options: LogOptions, reset: &Reset) -> Result<(), Fault> {
     disk.make_folder(Folder::Log.name())?;
     disk.make_folder(Folder::History.name())?;
-    for (number, folder) in segment::find(&**disk)? {
-        disk.remove(&folder.path(number))?;
-    }
-    disk.sync_folder(Folder::History.name())?;
-    disk.sync_folder(Folder::Log.name())?;
+    segment::remove_all(&**disk)?;
     let header = SegmentHeader {
         writer: WRITER.to_owned(),
         node: options.node,

@@ -59,6 +59,17 @@ pub(super) fn find(disk: &dyn Disk) -> Result<BTreeMap<SegmentNumber, Folder>, F
     Ok(found)
 }
 
+/// Removes every segment, durably: from both folders, where a move was interrupted.
+pub(super) fn remove_all(disk: &dyn Disk) -> Result<(), Fault> {
+    for folder in [Folder::History, Folder::Log] {
+        for number in folder.segments(disk)? {
+            disk.remove(&folder.path(number))?;
+        }
+        disk.sync_folder(folder.name())?;
+    }
+    Ok(())
+}
+
 /// Makes `log/spare`, the zeros that the next segment will be, unless it is there. For a thread in the background, one
 /// at a time: it writes a whole segment.
 ///
