@@ -4,6 +4,7 @@
 //! layout is ordinary protobuf (FORMAT.md), so any tool can read it. Both directions live in this file.
 
 use onebox_service::execute::Recorded;
+use onebox_service::version::FIRST_VERSION;
 use onebox_service::{EventId, TenantId, Time};
 
 use crate::requests::Retention;
@@ -21,6 +22,8 @@ pub enum RecordKind {
     TouchSession = 3,
     /// A request was withdrawn before it took effect.
     Withdraw = 4,
+    /// A version of the service's apply was put in force: its number is the record's request (4 bytes, big endian).
+    Activate = 5,
 }
 
 /// One executed request, borrowing from the entry.
@@ -62,8 +65,10 @@ impl<'e> Record<'e> {
 pub struct Head {
     /// Its time.
     pub time: Time,
-    /// The version of apply that it was executed with.
+    /// The version of apply that it was executed with: the platform's part.
     pub apply_version: u32,
+    /// The version of the service's apply that was in force when it began.
+    pub service_version: u32,
     /// The chain before it: of the state that it was executed on.
     pub chain_before: u128,
     /// The chain after it.
@@ -74,7 +79,7 @@ pub struct Head {
     pub retention: Retention,
 }
 
-/// The version of apply that this build writes.
+/// The version of the platform's part of apply that this build writes.
 pub const APPLY_VERSION: u32 = 1;
 
 /// Builds the open entry.
@@ -173,6 +178,9 @@ impl EntryWriter {
         put_fixed(&mut out, 6, head.seed);
         put_number(&mut out, 8, head.retention.session_idle);
         put_number(&mut out, 9, head.retention.idempotency);
+        if head.service_version != FIRST_VERSION {
+            put_number(&mut out, 10, u64::from(head.service_version));
+        }
         out.append(&mut self.records);
         out
     }
@@ -195,7 +203,8 @@ impl<'e> Entry<'e> {
     pub fn decode(bytes: &'e [u8]) -> Result<Entry<'e>, String> {
         let mut wire = Wire(bytes);
         let retention = Retention { session_idle: 0, idempotency: 0 };
-        let head = Head { time: Time(0), apply_version: 0, chain_before: 0, chain_after: 0, seed: 0, retention };
+        let service_version = FIRST_VERSION;
+        let head = Head { time: Time(0), apply_version: 0, service_version, chain_before: 0, chain_after: 0, seed: 0, retention };
         let mut entry = Entry { head, methods: Vec::new(), records: &[] };
         loop {
             let rest = wire.0;
@@ -209,6 +218,7 @@ impl<'e> Entry<'e> {
                 (6, Value::Fixed(seed)) => entry.head.seed = seed,
                 (8, Value::Number(micros)) => entry.head.retention.session_idle = micros,
                 (9, Value::Number(micros)) => entry.head.retention.idempotency = micros,
+                (10, Value::Number(version)) => entry.head.service_version = version as u32,
                 (7, Value::Bytes(_)) => {
                     entry.records = rest;
                     return Ok(entry);
@@ -281,6 +291,7 @@ fn kind_of(number: u64) -> Result<RecordKind, String> {
         2 => Ok(RecordKind::OpenSession),
         3 => Ok(RecordKind::TouchSession),
         4 => Ok(RecordKind::Withdraw),
+        5 => Ok(RecordKind::Activate),
         other => Err(format!("unknown kind of record {other}")),
     }
 }

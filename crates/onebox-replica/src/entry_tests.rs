@@ -30,6 +30,8 @@ mod by_format {
         pub(super) session_idle: u64,
         #[prost(uint64, tag = "9")]
         pub(super) idempotency: u64,
+        #[prost(uint32, tag = "10")]
+        pub(super) service_version: u32,
         #[prost(message, repeated, tag = "7")]
         pub(super) records: Vec<Record>,
     }
@@ -127,6 +129,7 @@ impl Chance {
         by_format::Entry {
             time: self.number(),
             apply_version: 1,
+            service_version: [0, 2, u32::MAX][self.below(3) as usize],
             chain_before: (0..16).map(|_| 1 + self.below(255) as u8).collect(),
             chain_after: (0..16).map(|_| 1 + self.below(255) as u8).collect(),
             methods: order.iter().map(|method| METHODS[*method as usize].to_owned()).collect(),
@@ -276,6 +279,7 @@ fn written(entry: &by_format::Entry) -> Vec<u8> {
     let head = Head {
         time: Time(entry.time),
         apply_version: entry.apply_version,
+        service_version: entry.service_version.max(1),
         chain_before: number_of_16(&entry.chain_before).expect("16 bytes"),
         chain_after: number_of_16(&entry.chain_after).expect("16 bytes"),
         seed: entry.seed,
@@ -309,10 +313,12 @@ fn read(bytes: &[u8]) -> Result<by_format::Entry, String> {
             kind: record.kind as u32,
         });
     }
-    let Head { time, apply_version, chain_before, chain_after, seed, retention } = entry.head;
+    let Head { time, apply_version, service_version, chain_before, chain_after, seed, retention } = entry.head;
     Ok(by_format::Entry {
         time: time.0,
         apply_version,
+        // The first is not written.
+        service_version: if service_version == 1 { 0 } else { service_version },
         chain_before: chain_before.to_le_bytes().to_vec(),
         chain_after: chain_after.to_le_bytes().to_vec(),
         methods: entry.methods.iter().map(|name| (*name).to_owned()).collect(),
@@ -337,7 +343,7 @@ fn entries_are_read_as_they_were_written_here_and_by_any_protobuf() {
 fn a_writer_is_used_again_and_again() {
     let mut writer = EntryWriter::default();
     let retention = Retention { session_idle: 0, idempotency: 0 };
-    let head = Head { time: Time(1), apply_version: 1, chain_before: 2, chain_after: 3, seed: 4, retention };
+    let head = Head { time: Time(1), apply_version: 1, service_version: 1, chain_before: 2, chain_after: 3, seed: 4, retention };
     let mut new = NewRecord {
         kind: RecordKind::Call,
         tenant: TenantId(1),
@@ -405,9 +411,9 @@ fn what_this_version_does_not_write_is_refused() {
         let mut entry = sound.clone();
         change(entry.records.last_mut().expect("it has a record"));
         // Records come last in what is written; the library sorts by number, so the head's late fields go.
-        by_format::Entry { session_idle: 0, idempotency: 0, ..entry }
+        by_format::Entry { session_idle: 0, idempotency: 0, service_version: 0, ..entry }
     };
-    check(&with(&|record| record.kind = 5), &[], "unknown kind of record 5");
+    check(&with(&|record| record.kind = 6), &[], "unknown kind of record 6");
     check(&with(&|record| record.method = 9), &[], &format!("a record names method 9 of {}", sound.methods.len()));
     check(&with(&|record| record.fingerprint = vec![1; 15]), &[], "15 bytes where 16 belong");
     check(&with(&|_| {}), &[0x60, 1], "field 12 after the records of an entry");
@@ -440,6 +446,7 @@ fn golden_bytes() {
     let entry = by_format::Entry {
         time: 1_700_000_000_000_000,
         apply_version: 1,
+        service_version: 0,
         chain_before: vec![0xaa; 16],
         chain_after: vec![0xbb; 16],
         methods: ["", "Set"].map(str::to_owned).to_vec(),

@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use onebox_service::attempt::{Attempt, Command, Reply, RequestId, Sequence, SessionId};
 use onebox_service::execute::{self, Context, Failure, Recorded};
-use onebox_service::{Code, EventId, Fault, MethodId, Service, TenantId, Time};
+use onebox_service::{Code, EventId, Fault, MethodId, Service, TenantId, Time, version};
 use onebox_store::LogIndex;
-use onebox_store::state::{Mark, State};
+use onebox_store::state::{Chain, Mark, State};
 
 use crate::effect::Stop;
 use crate::entry::{APPLY_VERSION, Entry, EntryWriter, Head, NewRecord, Record, RecordKind};
@@ -32,6 +32,7 @@ struct OpenEntry {
     recorded: Recorded,
     time: Time,
     seed: u64,
+    version: u32,
     /// The state before the first request.
     start: Option<Mark>,
 }
@@ -92,10 +93,34 @@ impl Execution {
     }
 
     /// Begins an entry. Repeated while it is empty, it begins at the new time.
-    pub fn begin(&mut self, time: Time, seed: u64) {
+    ///
+    /// # Errors
+    /// A row could not be read.
+    pub fn begin(&mut self, time: Time, seed: u64) -> Result<(), Fault> {
         self.open.time = time;
         self.open.seed = seed;
+        self.open.version = version::in_force(&self.state)?;
         self.open.start = Some(self.state.mark());
+        Ok(())
+    }
+
+    /// Whether nothing was ever written to this state.
+    pub fn is_new(&self) -> bool {
+        self.state.chain() == Chain::default() && self.is_empty()
+    }
+
+    /// Puts a version of the service's apply in force, as a part of the entry that was begun.
+    ///
+    /// # Errors
+    /// A row could not be read.
+    pub fn activate(&mut self, version: u32) -> Result<(), Fault> {
+        assert!(self.open.start.is_some(), "an entry is begun before something is executed into it");
+        version::put_in_force(&mut self.state, version)?;
+        let id = RequestId { session: SessionId(0), sequence: Sequence(0), not_after: self.open.time };
+        let attempt = Attempt { id, acknowledged_below: id.sequence, command: Command::TouchSession };
+        let number = version.to_be_bytes();
+        self.open.writer.push(&platform_record(RecordKind::Activate, &attempt, "", &number, &[]), &Recorded::default());
+        Ok(())
     }
 
     /// Executes one attempt into the entry that was begun. `disk_is_low`: what would take effect is refused.
@@ -172,7 +197,8 @@ impl Execution {
         self.requests.finish_entry(&mut self.state, time, retention)?;
         let chain_before = self.state.chain().0;
         let chain_after = self.state.seal_entry().chain.0;
-        let head = Head { time, apply_version: APPLY_VERSION, chain_before, chain_after, seed: self.open.seed, retention };
+        let service_version = self.open.version;
+        let head = Head { time, apply_version: APPLY_VERSION, service_version, chain_before, chain_after, seed: self.open.seed, retention };
         self.open.start = None;
         Ok(self.open.writer.seal(&head))
     }
@@ -213,6 +239,12 @@ impl Execution {
             let what = format!("it was executed with apply version {}, this build has {APPLY_VERSION}", head.apply_version);
             return Err(Stop::Poison { at: index, what });
         }
+        self.runs(index, head.service_version)?;
+        let in_force = version::in_force(&self.state).map_err(Stop::Fault)?;
+        if head.service_version != in_force {
+            let what = format!("it says that version {} of apply is in force, and {in_force} is", head.service_version);
+            return Err(Stop::Poison { at: index, what });
+        }
         for record in entry.records() {
             let record = record.map_err(|what| Stop::Poison { at: index, what })?;
             self.apply_record(index, head, &record)?;
@@ -225,6 +257,15 @@ impl Execution {
             return Err(Stop::Diverged { at: index, what });
         }
         Ok(head.time)
+    }
+
+    fn runs(&self, index: LogIndex, version: u32) -> Result<(), Stop> {
+        let versions = self.service.versions();
+        if versions.contains(&version) {
+            return Ok(());
+        }
+        let what = format!("it needs version {version} of apply, and this build runs {} to {}", versions.start(), versions.end());
+        Err(Stop::Poison { at: index, what })
     }
 
     /// Why a fresh request is not carried out now. Asked only once it is known to be fresh, by its id and by its key:
@@ -380,6 +421,12 @@ impl Execution {
             RecordKind::OpenSession => {
                 let opened = SessionId(number(index, answer)?);
                 return self.requests.apply_session(&mut self.state, opened, times.0, times.1).map_err(Stop::Fault);
+            }
+            RecordKind::Activate => {
+                let number = record.request.try_into().map(u32::from_be_bytes);
+                let version = number.map_err(|_| poison(index, "a version is not 4 bytes"))?;
+                self.runs(index, version)?;
+                return version::put_in_force(&mut self.state, version).map_err(Stop::Fault);
             }
             RecordKind::TouchSession | RecordKind::Withdraw => {}
         }

@@ -57,6 +57,8 @@ pub enum Input {
     Change(Token, Change),
     /// Hand leadership over to this voter; only the leader can.
     Transfer(Token, PeerId),
+    /// Put the newest version of apply that this build runs in force; only the leader can.
+    Activate(Token),
     /// The node is to stop: let another lead, take nothing new, finish, flush.
     Drain,
 }

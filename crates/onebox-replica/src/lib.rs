@@ -27,6 +27,7 @@ mod requests;
 mod rows;
 mod snapshots;
 pub mod turn;
+mod upgrades;
 pub mod warming;
 
 pub use committing::AppliedEntry;

@@ -80,6 +80,9 @@ pub const SESSION_TRIM_STEP: u64 = 64;
 pub const MEMBERS_MAX: usize = 16;
 /// Committed entries that a learner may lack and be given a vote.
 pub const PROMOTION_LAG_MAX: u64 = 1_000;
+/// Microseconds for which a member's word of its build holds, by both clocks: more than they may differ, and less than an upgrade of
+/// a node takes.
+pub const WORD_MICROS_MAX: u64 = 2 * SECOND;
 /// The least number of ticks without a leader after which a replica may campaign.
 pub const ELECTION_TICKS_MIN: usize = 3;
 /// Bytes that an entry's head and its last record have beside body, answer and events.

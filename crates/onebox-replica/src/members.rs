@@ -5,16 +5,17 @@ use onebox_service::attempt::Reply;
 use onebox_store::{LogIndex, Term};
 
 use crate::effect::Note;
-use crate::input::Token;
+use crate::input::{Clock, Token};
 use crate::membership::{Change, PeerId};
 use crate::peer::{ConsensusKind, Here, PeerBody, PeerMessage};
 use crate::replica::Replica;
 
 impl Replica {
-    pub(crate) fn hear_peer(&mut self, message: PeerMessage) {
+    pub(crate) fn hear_peer(&mut self, clock: Clock, message: PeerMessage) {
         if self.stopped.is_some() || message.to != self.consensus.id().0 {
             return;
         }
+        self.hear_build(clock, &message);
         let from = PeerId(message.from);
         let heard = match message.body {
             Some(PeerBody::Consensus(said)) => {

@@ -23,6 +23,7 @@ use crate::membership::{Membership, PeerId};
 use crate::reads::Reads;
 use crate::replica::{Beginning, Opened, Replica, Setup};
 use crate::snapshots::Snapshots;
+use crate::upgrades::{self, Builds};
 
 impl Replica {
     /// Opens what is on the disk, or makes it; every start takes this path.
@@ -35,6 +36,7 @@ impl Replica {
         install_snapshot(disk, log_options)?;
         let options = StateOptions { cache_bytes, hash_seed: seed, flush_bytes_target, node };
         let (mut state, base) = State::open(Arc::clone(disk), options)?;
+        upgrades::can_run(&*service, &state)?;
         let applied = base.applied;
         let log = log::open(Arc::clone(disk), log_options, applied.index, applied.term, None)?;
         log_reaches(&log, applied.index)?;
@@ -82,6 +84,7 @@ impl Replica {
             replay_to,
             hollow,
             snapshots: Snapshots::default(),
+            builds: Builds::default(),
             led: None,
             changing: None,
             disk_low: false,

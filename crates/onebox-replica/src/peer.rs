@@ -18,6 +18,9 @@ pub struct PeerMessage {
     /// The sender's wall clock when it was sent: microseconds since 1970.
     #[prost(fixed64, tag = "3")]
     pub clock: u64,
+    /// The newest version of the service's apply that the sender's build runs.
+    #[prost(uint32, tag = "9")]
+    pub newest_version: u32,
     /// What is said.
     #[prost(oneof = "PeerBody", tags = "4, 5, 6, 7, 8")]
     pub body: Option<PeerBody>,
@@ -26,7 +29,7 @@ pub struct PeerMessage {
 impl PeerMessage {
     /// A message of this body.
     pub(crate) fn new(from: PeerId, to: PeerId, body: PeerBody) -> PeerMessage {
-        PeerMessage { from: from.0, to: to.0, clock: 0, body: Some(body) }
+        PeerMessage { from: from.0, to: to.0, clock: 0, newest_version: 0, body: Some(body) }
     }
 }
 

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 
 use onebox_service::attempt::{Attempt, Command, Reply, RequestId};
-use onebox_service::{Code, Time};
+use onebox_service::{Code, Fault, Time};
 use onebox_store::log::{self, Cut};
 use onebox_store::names::NodeId;
 use onebox_store::state::View;
@@ -24,6 +24,7 @@ use crate::limits::Limits;
 use crate::membership::{Membership, PeerId};
 use crate::reads::{Held, Reads};
 use crate::snapshots::Snapshots;
+use crate::upgrades::Builds;
 
 /// The time between two [`Input::Tick`]s, in microseconds.
 pub const TICK_MICROS: u64 = 50_000;
@@ -121,6 +122,7 @@ pub struct Replica {
     /// It has no state of its own, and waits for a peer's.
     pub(crate) hollow: bool,
     pub(crate) snapshots: Snapshots,
+    pub(crate) builds: Builds,
     /// The term in which it was told that this replica leads.
     pub(crate) led: Option<Term>,
     /// A change of the members that was proposed here: its entry, its term, who asked.
@@ -156,9 +158,10 @@ impl Replica {
             Input::PersistFailed(fault) => self.stop(Stop::Fault(fault)),
             Input::Tick => self.tick(clock),
             Input::DiskFree { bytes } => self.disk_free(bytes),
-            Input::Peer(message) => self.hear_peer(*message),
+            Input::Peer(message) => self.hear_peer(clock, *message),
             Input::Change(token, change) => self.change_members(token, change),
             Input::Transfer(token, to) => self.hand_over(token, to),
+            Input::Activate(token) => self.activate(clock, token),
             Input::Drain => self.drain(),
         }
     }
@@ -242,7 +245,10 @@ impl Replica {
             self.effects.persist = Some(batch);
         }
         self.effects.messages.extend(self.consensus.take_messages());
-        self.effects.messages.iter_mut().for_each(|message| message.clock = clock.wall.0);
+        let newest_version = self.newest_version();
+        for message in &mut self.effects.messages {
+            (message.clock, message.newest_version) = (clock.wall.0, newest_version);
+        }
         let full = self.reads.held() >= self.limits.held_answers_max;
         self.release();
         // What stopped for want of room among the held answers goes on at once.
@@ -376,13 +382,8 @@ impl Replica {
     }
 
     fn execute(&mut self, clock: Clock, token: Token, attempt: &Attempt) -> Result<(), Stop> {
-        if self.execution.is_empty() {
-            let time = self.log_time(clock);
-            self.clock.seen(time);
-            let seed = self.next_seed();
-            self.execution.begin(time, seed);
-        }
-        let ended = self.execution.execute(attempt, self.disk_is_low()).map_err(|fault| {
+        let begun = self.begin_entry(clock);
+        let ended = begun.and_then(|()| self.execution.execute(attempt, self.disk_is_low())).map_err(|fault| {
             self.reply(token, Reply::Retry(STOPPED));
             Stop::Fault(fault)
         })?;
@@ -395,6 +396,18 @@ impl Replica {
             }
         }
         Ok(())
+    }
+
+    /// Begins an entry, unless one is open that holds something.
+    pub(crate) fn begin_entry(&mut self, clock: Clock) -> Result<(), Fault> {
+        if !self.execution.is_empty() {
+            return Ok(());
+        }
+        let time = self.log_time(clock);
+        self.clock.seen(time);
+        let (is_new, seed) = (self.execution.is_new(), self.next_seed());
+        self.execution.begin(time, seed)?;
+        if is_new { self.begin_with_newest(clock) } else { Ok(()) }
     }
 
     /// Who waits for the open entry, which is gone.

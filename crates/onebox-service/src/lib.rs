@@ -21,6 +21,7 @@ pub mod service;
 pub mod spec;
 pub mod table;
 pub mod tx;
+pub mod version;
 
 pub use budget::{Budget, Resource};
 pub use execute::{Context, Executed, Failure};

@@ -4,13 +4,22 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::RangeInclusive;
 
+use crate::version::FIRST_VERSION;
 use crate::{Code, EventId, MethodId, Outcome, Reader, Rows, Spec, Tx};
 
 /// A service, as the platform sees it.
 pub trait Service: Send + Sync + 'static {
     /// Its schema.
     fn schema(&self) -> &'static Schema;
+
+    /// The versions of its events' apply that this build runs: from the oldest that a state may still be in to the newest,
+    /// which is put in force when every replica runs a build that has it. Features and `apply` ask
+    /// [`Read::version`](crate::Read::version) which one is.
+    fn versions(&self) -> RangeInclusive<u32> {
+        FIRST_VERSION..=FIRST_VERSION
+    }
 
     /// Runs the feature of `method` on an encoded request and gives the encoded response.
     ///

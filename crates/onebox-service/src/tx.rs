@@ -10,7 +10,7 @@ use crate::budget::{Meter, Resource};
 use crate::execute::{Context, Recorded};
 use crate::keyspace::{self, Bytes, EachRow, PLATFORM_TABLE};
 use crate::table::{self, Key, Row};
-use crate::{Apply, Fault, Keyspace, KeyspaceMut, Refusal, TenantId, Time};
+use crate::{Apply, Fault, Keyspace, KeyspaceMut, Refusal, TenantId, Time, version};
 
 /// Index number of the row, in the platform's table of every tenant, that holds the id counter.
 const COUNTER_INDEX: u32 = 0;
@@ -21,6 +21,8 @@ pub trait Read {
     fn tenant(&self) -> TenantId;
     /// The time of the entry or of the state that is read.
     fn now(&self) -> Time;
+    /// The version in which events are applied here and now: for code that does another thing from some version on.
+    fn version(&self) -> u32;
     /// The value at a key of `index` of `table`; `fields` appends what follows the key's head.
     fn get(&self, table: u32, index: u32, fields: &dyn Fn(&mut Vec<u8>)) -> Option<Bytes>;
     /// Calls `each` with the rows of `from <= key < to`, ascending.
@@ -230,6 +232,9 @@ macro_rules! read_through {
             }
             fn now(&self) -> Time {
                 self.work.now
+            }
+            fn version(&$self) -> u32 {
+                sound(version::in_force($space))
             }
             fn get(&$self, table: u32, index: u32, fields: &dyn Fn(&mut Vec<u8>)) -> Option<Bytes> {
                 $self.work.get($space, table, index, fields)

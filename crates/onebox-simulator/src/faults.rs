@@ -54,10 +54,12 @@ pub enum Fault {
     Transfer,
     /// The node stops in order and starts again.
     Restart,
+    /// The node stops in order and starts with another build: the next, or the one before while that can still be used.
+    Upgrade,
 }
 
 /// All of them, with their names.
-pub const FAULTS: [(Fault, &str); 22] = [
+pub const FAULTS: [(Fault, &str); 23] = [
     (Fault::Kill, "kill"),
     (Fault::PowerLoss, "power-loss"),
     (Fault::PowerLossAtWork, "power-loss-at-work"),
@@ -80,6 +82,7 @@ pub const FAULTS: [(Fault, &str); 22] = [
     (Fault::UnluckyLeaders, "unlucky-leaders"),
     (Fault::Transfer, "transfer"),
     (Fault::Restart, "restart"),
+    (Fault::Upgrade, "upgrade"),
 ];
 
 impl fmt::Display for Fault {

@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 
 use onebox_replica::{Change, Input, PeerId};
 
+use crate::machine::{Build, Machine};
 use crate::timeline::{Place, What};
-use crate::world::{Event, World};
+use crate::world::{Event, Phase, World};
 
+/// Microseconds after which everybody has heard which build a node runs.
+const BUILD_KNOWN: u64 = 3_000_000;
 /// Microseconds between two looks at the membership.
 pub(crate) const HOUSEKEEPING: u64 = 250_000;
 
@@ -15,6 +18,7 @@ impl World<'_> {
     pub(crate) fn housekeeping(&mut self) {
         self.at(self.now + HOUSEKEEPING, Event::Housekeeping);
         let Some(leader) = self.leader() else { return };
+        self.tend_the_version(leader);
         let members = self.machines[leader].process.as_ref().expect("it leads").replica.membership().clone();
         if members.is_joint() {
             return;
@@ -29,6 +33,26 @@ impl World<'_> {
         if let Some(change) = change {
             self.timeline.add(self.now, Place::Machine(leader), What::Note(format!("asked for {change:?}")));
             self.asked(leader, |token| Input::Change(token, change));
+        }
+    }
+    /// The newest version of apply is asked for when all machines run the next build; and now and then when one does not, which must
+    /// be refused.
+    fn tend_the_version(&mut self, leader: usize) {
+        if !self.plan.upgrades {
+            return;
+        }
+        let build = |machine: &Machine| machine.process.as_ref().map(|process| (process.build, process.started, machine.id().0));
+        let builds: Vec<_> = self.machines.iter().filter_map(build).collect();
+        let all = builds.len() == self.machines.len() && builds.iter().all(|(build, ..)| *build == Build::Next);
+        let is_old = |(build, started, id): &(Build, u64, u64)| {
+            // For a while the others may still take it for what it was.
+            *build == Build::Before && self.now - started > BUILD_KNOWN && self.members.1.voters.contains(id)
+        };
+        let one_is_old = builds.iter().any(is_old);
+        let healing = self.phase != Phase::Faults;
+        if (all && (healing || self.chance.once_in(16))) || (one_is_old && self.chance.once_in(8)) {
+            self.activating |= all;
+            self.asked(leader, Input::Activate);
         }
     }
 }

@@ -20,12 +20,30 @@ use crate::plan::Plan;
 /// When a run begins, by true time: a day in November 2023.
 pub(crate) const START: u64 = 1_700_000_000_000_000;
 
+/// Which build of the service is installed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Build {
+    Before,
+    Next,
+}
+
+impl Build {
+    pub(crate) fn other(self) -> Build {
+        match self {
+            Build::Before => Build::Next,
+            Build::Next => Build::Before,
+        }
+    }
+}
+
 pub(crate) struct Machine {
     pub(crate) disk: MemoryDisk,
     /// The identity of what is on the disk.
     pub(crate) node: NodeId,
     pub(crate) beginning: Beginning,
     pub(crate) process: Option<Process>,
+    /// What the next process runs.
+    pub(crate) build: Build,
     /// Counts the processes, so that what was meant for one does not reach the next.
     pub(crate) incarnation: u64,
     /// Stands still until then.
@@ -49,7 +67,8 @@ pub(crate) struct Process {
     writer: LogWriter,
     pub(crate) inbox: Vec<Input>,
     pub(crate) turn_due: bool,
-    started: u64,
+    pub(crate) started: u64,
+    pub(crate) build: Build,
     /// On its way to the disk.
     pub(crate) frame: Option<PersistBatch>,
     /// Who waits for what.
@@ -74,6 +93,7 @@ impl Machine {
             node,
             beginning,
             process: None,
+            build: Build::Next,
             incarnation: 0,
             frozen_until: 0,
             slow_until: 0,
@@ -124,6 +144,7 @@ impl Machine {
             inbox: Vec::new(),
             turn_due: false,
             started: now,
+            build: self.build,
             frame: None,
             callers: BTreeMap::new(),
             stopped: false,

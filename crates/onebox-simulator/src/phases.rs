@@ -2,7 +2,7 @@
 
 use onebox_replica::Beginning;
 use onebox_service::execute::{self, Context};
-use onebox_service::{Budget, Failure, TenantId};
+use onebox_service::{Budget, Failure, TenantId, version};
 use onebox_store::state::View;
 
 use crate::checks::{Broken, Verdict, seconds};
@@ -54,8 +54,12 @@ impl World<'_> {
 
     pub(crate) fn is_settled(&self) -> bool {
         let last = self.judge.agreement.last();
+        let newest = *self.service.versions().end();
         let there = |machine: &Machine| {
-            machine.process.as_ref().is_some_and(|process| !process.stopped && process.replica.status().progress == (last, last))
+            machine.process.as_ref().is_some_and(|process| {
+                let upgraded = !self.plan.upgrades || version::in_force(process.replica.view()) == Ok(newest);
+                !process.stopped && process.replica.status().progress == (last, last) && upgraded
+            })
         };
         let members = &self.members.1;
         let whole = self.machines.iter().all(|machine| members.voters.contains(&machine.id().0)) && !members.is_joint();

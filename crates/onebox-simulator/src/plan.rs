@@ -55,6 +55,8 @@ pub(crate) struct Plan {
     pub(crate) link: (u64, u64),
     /// Every message between peers goes through its bytes.
     pub(crate) encodes: bool,
+    /// The machines begin with the build before, if there is one.
+    pub(crate) upgrades: bool,
     /// Microseconds that a caller waits.
     pub(crate) deadline: u64,
     pub(crate) injections: Vec<Injection>,
@@ -104,6 +106,7 @@ impl Plan {
             job: chance.pick(&[(100, 400), (1_000, 20_000)]),
             link: chance.pick(&[(50, 50), (200, 300), (500, 2_000)]),
             encodes: chance.once_in(4),
+            upgrades: chance.once_in(3),
             deadline: chance.pick(&[SECOND, 3 * SECOND, 10 * SECOND]),
             injections,
         }

@@ -2,14 +2,15 @@
 //! judged.
 
 use std::borrow::Cow;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use onebox_service::keyspace::pack_onto;
 use onebox_service::planted::planted;
 use onebox_service::{
-    Apply, BadRequest, Code, Event, EventId, EventInfo, MethodId, MethodInfo, Outcome, Reader, Refusal, Row, Rows, Schema, Service, Spec,
-    Table, Tx, refuse,
+    Apply, BadRequest, Code, Event, EventId, EventInfo, MethodId, MethodInfo, Outcome, Read, Reader, Refusal, Row, Rows, Schema, Service,
+    Spec, Table, Tx, refuse,
 };
 use prost::Message;
 
@@ -52,6 +53,9 @@ struct Cell {
     key: u64,
     #[prost(uint64, tag = "2")]
     value: u64,
+    /// Since version 2: how often it was written.
+    #[prost(uint64, tag = "3")]
+    writes: u64,
 }
 
 impl Row for Cell {
@@ -81,7 +85,34 @@ impl Event for Written {
 
 impl Apply for Written {
     fn apply(self, rows: &mut Rows<'_>) {
-        rows.put(&Cell { key: self.key, value: self.value });
+        let writes = match rows.version() {
+            1 => 0,
+            _ => Table::<Cell>::new(rows).get(&self.key).map_or(0, |cell| cell.writes) + 1,
+        };
+        rows.put(&Cell { key: self.key, value: self.value, writes });
+    }
+}
+
+/// A register was written, and had this value before. Recorded since version 2.
+#[derive(Clone, Copy, PartialEq, Message)]
+struct Replaced {
+    #[prost(uint64, tag = "1")]
+    key: u64,
+    #[prost(uint64, tag = "2")]
+    value: u64,
+    #[prost(uint64, tag = "3")]
+    before: u64,
+}
+
+impl Event for Replaced {
+    const ID: EventId = EventId(2);
+    const NAME: &'static str = "Replaced";
+    fn new_ids(&self, _: &mut dyn FnMut(u64)) {}
+}
+
+impl Apply for Replaced {
+    fn apply(self, rows: &mut Rows<'_>) {
+        Written { key: self.key, value: self.value }.apply(rows);
     }
 }
 
@@ -93,19 +124,31 @@ static SCHEMA: Schema = Schema {
     name: "register",
     service: "register.v1.Register",
     methods: &[method("Write", false), method("WriteIf", false), method("Read", true)],
-    events: &[EventInfo { id: EventId(1), name: "Written" }],
+    events: &[EventInfo { id: EventId(1), name: "Written" }, EventInfo { id: EventId(2), name: "Replaced" }],
     refusals: &[],
     tables: &[],
     descriptors: &[],
 };
 
-/// It has a number that only a planted bug looks at.
-#[derive(Default)]
-struct Registers(AtomicU64);
+struct Registers {
+    newest_version: u32,
+    /// Only a planted bug looks at it.
+    looks: AtomicU64,
+}
+
+impl Registers {
+    fn up_to(newest_version: u32) -> Arc<dyn Service> {
+        Arc::new(Registers { newest_version, looks: AtomicU64::new(0) })
+    }
+}
 
 impl Service for Registers {
     fn schema(&self) -> &'static Schema {
         &SCHEMA
+    }
+
+    fn versions(&self) -> RangeInclusive<u32> {
+        1..=self.newest_version
     }
 
     fn execute(&self, method: MethodId, tx: &mut Tx<'_>, request: &[u8]) -> Outcome<Vec<u8>> {
@@ -114,7 +157,11 @@ impl Service for Registers {
         if method == WRITE_IF && value % DIVISOR != ask.remainder {
             return refuse(Refusal::platform(Code::FailedPrecondition, format!("{value}")));
         }
-        tx.record(Written { key: ask.key, value: ask.value });
+        if tx.version() >= 2 && value != 0 {
+            tx.record(Replaced { key: ask.key, value: ask.value, before: value });
+        } else {
+            tx.record(Written { key: ask.key, value: ask.value });
+        }
         Ok(Value { value }.encode_to_vec())
     }
 
@@ -125,13 +172,17 @@ impl Service for Registers {
     }
 
     fn apply(&self, event: EventId, bytes: &[u8], rows: &mut Rows<'_>) -> Result<(), String> {
+        if event == Replaced::ID && self.newest_version >= 2 {
+            rows.apply(Replaced::decode(bytes).map_err(|error| error.to_string())?);
+            return Ok(());
+        }
         if event != Written::ID {
             return Err(format!("unknown event {}", event.0));
         }
         let mut written = Written::decode(bytes).map_err(|error| error.to_string())?;
         if planted("apply looks outside") {
             // As a clock would: another answer each time it is asked.
-            written.value += 1_000_000 * self.0.fetch_add(1, Ordering::Relaxed);
+            written.value += 1_000_000 * self.looks.fetch_add(1, Ordering::Relaxed);
         }
         rows.apply(written);
         Ok(())
@@ -168,7 +219,11 @@ pub struct RegisterWorkload {
 
 impl Workload for RegisterWorkload {
     fn service(&self) -> Arc<dyn Service> {
-        Arc::new(Registers::default())
+        Registers::up_to(2)
+    }
+
+    fn before(&self) -> Option<Arc<dyn Service>> {
+        Some(Registers::up_to(1))
     }
 
     fn next(&mut self, _client: usize, chance: &mut Chance) -> Ask {

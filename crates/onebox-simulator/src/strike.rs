@@ -4,7 +4,7 @@ use onebox_replica::{Beginning, Input};
 use onebox_store::memory::MemoryDisk;
 
 use crate::faults::{Fault, Injection};
-use crate::machine::Machine;
+use crate::machine::{Build, Machine};
 use crate::network::Disturbance;
 use crate::timeline::{Place, What};
 use crate::world::{Event, World};
@@ -81,7 +81,13 @@ impl World<'_> {
                 self.told(machine, Input::Drain);
                 true
             }
-            Fault::PowerLoss | Fault::PowerLossAtWork | Fault::Pause | Fault::Restart => false,
+            Fault::Upgrade if runs && self.plan.upgrades => {
+                let slot = &mut self.machines[machine];
+                slot.build = if self.activating { Build::Next } else { slot.build.other() };
+                self.told(machine, Input::Drain);
+                true
+            }
+            Fault::PowerLoss | Fault::PowerLossAtWork | Fault::Pause | Fault::Restart | Fault::Upgrade => false,
         }
     }
 
@@ -180,6 +186,10 @@ impl World<'_> {
             // Planned faults of the disk that were never met.
             if self.machines[number].process.is_some() {
                 self.machines[number].disk.restart_process();
+            }
+            self.machines[number].build = Build::Next;
+            if self.machines[number].process.as_ref().is_some_and(|process| process.build == Build::Before) {
+                self.told(number, Input::Drain);
             }
             self.at(now + 1_000, Event::Start(number));
         }

@@ -15,6 +15,12 @@ pub trait Workload {
     /// The service.
     fn service(&self) -> Arc<dyn Service>;
 
+    /// The build of the service before this one, if there was one: some runs upgrade a cluster from it while it works, and back,
+    /// until the newest version of apply is put in force.
+    fn before(&self) -> Option<Arc<dyn Service>> {
+        None
+    }
+
     /// The next request of client number `client`.
     fn next(&mut self, client: usize, chance: &mut Chance) -> Ask;
 

@@ -21,7 +21,7 @@ use crate::faults::Counts;
 use crate::gateway::Gateway;
 use crate::housekeeping::HOUSEKEEPING;
 use crate::judge::Judge;
-use crate::machine::Machine;
+use crate::machine::{Build, Machine};
 use crate::network::Network;
 use crate::plan::{Options, Plan};
 use crate::timeline::{Place, Timeline, What};
@@ -101,6 +101,10 @@ pub(crate) struct World<'w> {
     pub(crate) timeline: Timeline,
     pub(crate) options: Options,
     pub(crate) service: Arc<dyn Service>,
+    /// The build before, if the cluster is upgraded from it.
+    pub(crate) service_before: Option<Arc<dyn Service>>,
+    /// The newest version of apply was asked for when all machines ran the next build: from then on none goes back.
+    pub(crate) activating: bool,
     pub(crate) workload: &'w mut dyn Workload,
     pub(crate) gateways: Vec<Gateway>,
     pub(crate) operations: Vec<Operation>,
@@ -165,11 +169,17 @@ pub fn run(options: &Options, workload: &mut dyn Workload) -> Report {
 
 impl<'w> World<'w> {
     pub(crate) fn new(options: &Options, workload: &'w mut dyn Workload) -> World<'w> {
-        let plan = Plan::draw(options);
+        let mut plan = Plan::draw(options);
+        let service_before = workload.before().filter(|_| plan.upgrades);
+        plan.upgrades = service_before.is_some();
         let mut chance = Chance::stream(options.seed, "world", 0);
         let nodes: Vec<NodeId> = (0..plan.machines).map(|_| NodeId(u128::from(chance.draw()) << 64 | u128::from(chance.draw()))).collect();
         let voters: Vec<PeerId> = nodes.iter().map(|node| PeerId::of(*node)).collect();
-        let machine = |(number, node): (usize, &NodeId)| Machine::new(options.seed, number, *node, Beginning::Voters(voters.clone()));
+        let build = if plan.upgrades { Build::Before } else { Build::Next };
+        let machine = |(number, node): (usize, &NodeId)| Machine {
+            build,
+            ..Machine::new(options.seed, number, *node, Beginning::Voters(voters.clone()))
+        };
         World {
             now: 0,
             machines: nodes.iter().enumerate().map(machine).collect(),
@@ -178,6 +188,8 @@ impl<'w> World<'w> {
             members: (LogIndex(0), Membership::of_voters(voters.clone())),
             timeline: Timeline::new(options.trace),
             service: workload.service(),
+            service_before,
+            activating: false,
             workload,
             gateways: (0..plan.clients).map(|number| Gateway::new(options.seed, number, plan.machines)).collect(),
             plan,
@@ -256,7 +268,11 @@ impl<'w> World<'w> {
         if self.machines[machine].process.is_some() {
             return;
         }
-        let (now, service, plan) = (self.now, Arc::clone(&self.service), self.plan.clone());
+        let service = match (self.machines[machine].build, &self.service_before) {
+            (Build::Before, Some(before)) => Arc::clone(before),
+            (Build::Before | Build::Next, _) => Arc::clone(&self.service),
+        };
+        let (now, plan) = (self.now, self.plan.clone());
         let started = catch_unwind(AssertUnwindSafe(|| self.machines[machine].start(now, &service, &plan)));
         if self.machines[machine].power_went() {
             return self.power_loss(machine);

@@ -14,6 +14,7 @@ use onebox_service::attempt::{Attempt, Command, Reply, RequestId, Sequence, Sess
 use onebox_service::execute::{self, Context};
 use onebox_service::keyspace::{self, PLATFORM_TABLE};
 use onebox_service::spec::{Given, Spec, Then};
+use onebox_service::version::FIRST_VERSION;
 use onebox_service::{Budget, Code, Fact, Failure, Fault, Keyspace, KeyspaceMut, MethodId, Refusal, Service, TenantId, Time};
 use onebox_store::memory::MemoryDisk;
 use onebox_store::names::NodeId;
@@ -22,6 +23,7 @@ use onebox_store::{Disk, LogIndex, Term};
 
 /// What `random()` draws from, in every run of every spec.
 const SEED: u64 = 1;
+const IN_MEMORY: &str = "a state in memory can be read";
 /// Things that may be given. Far more than a person reads; with it every sequence number is within a session's window.
 pub const GIVEN_MAX: usize = 10_000;
 /// Bytes that what is given may record and write, about: far more than a person reads, and little enough to be forgotten.
@@ -92,7 +94,12 @@ impl Stage {
         let limits = Limits { session_idle_max: u64::MAX, ..Limits::default() };
         let disk = MemoryDisk::new();
         let mut stage = Stage::over(service, disk, limits, SessionId(0))?;
-        stage.execution.begin(Time(0), SEED);
+        stage.execution.begin(Time(0), SEED)?;
+        // Specs say what the newest version does.
+        let newest = *stage.service.versions().end();
+        if newest > FIRST_VERSION {
+            stage.execution.activate(newest)?;
+        }
         let id = RequestId { session: SessionId(0), sequence: Sequence(0), not_after: Time(u64::MAX) };
         let open = Attempt { id, acknowledged_below: Sequence(0), command: Command::OpenSession };
         let Ended::Effect(Reply::Opened(session)) = stage.execution.execute(&open, false)? else {
@@ -159,7 +166,7 @@ impl Stage {
 
     /// Begins the entry in which a spec plays.
     pub fn begin(&mut self, spec: &Spec) {
-        self.execution.begin(spec.at, SEED);
+        self.execution.begin(spec.at, SEED).expect(IN_MEMORY);
     }
 
     /// A tenant to play in, which is created if it is not there. `number` is 0 for the spec's own; those of others keep
@@ -313,7 +320,7 @@ impl Stage {
         }
         let time = self.execution.time();
         let entry = self.execution.seal()?;
-        self.execution.begin(time, SEED);
+        self.execution.begin(time, SEED)?;
         Ok(Some(entry))
     }
 
@@ -324,7 +331,7 @@ impl Stage {
     pub fn replay(&mut self, entry: &[u8]) -> Result<(), Mistake> {
         let index = LogIndex(self.execution.state().applied().index.0 + 1);
         let time = self.execution.apply(index, entry).map_err(not_replayed)?;
-        self.execution.begin(time, SEED);
+        self.execution.begin(time, SEED).expect(IN_MEMORY);
         Ok(())
     }
 

@@ -138,6 +138,9 @@ fn reading<T>(space: &Memory, read: impl Fn(&dyn Read) -> T) -> T {
         fn now(&self) -> Time {
             Time(0)
         }
+        fn version(&self) -> u32 {
+            onebox_service::version::FIRST_VERSION
+        }
         fn get(&self, table: u32, index: u32, fields: &dyn Fn(&mut Vec<u8>)) -> Option<Bytes> {
             let mut key = Vec::new();
             onebox_service::keyspace::pack_head(self.tenant(), table, index, &mut key);
