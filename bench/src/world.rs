@@ -7,7 +7,7 @@ use std::sync::Arc;
 use inventory::{AddLocationsRequest, AddProductsRequest, Inventory, NewLocation, UpdateStockRequest};
 use onebox_replica::replica::Opened;
 use onebox_replica::turn::{World, take_turn};
-use onebox_replica::{Beginning, Clock, Input, Job, Limits, Note, PeerMessage, PersistBatch, Query, Replica, Setup, Stop, Token};
+use onebox_replica::{Beginning, Clock, Confirm, Input, Job, Limits, Note, PeerMessage, PersistBatch, Query, Replica, Setup, Stop, Token};
 use onebox_service::attempt::{Attempt, Command, Fate, Reply, RequestId, Sequence, SessionId};
 use onebox_service::{MethodId, Service, Time};
 use onebox_store::log::LogWriter;
@@ -107,6 +107,7 @@ impl Inproc {
             flush_bytes_target: flush_bytes,
             election_ticks: 10,
             beginning: Beginning::Alone,
+            confirm: Confirm::Replicated,
         };
         let Opened { replica, writer, .. } = Replica::open(&disk, Arc::new(Inventory), setup).expect("the disk opens");
         let mut inproc =

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use onebox_gateway::SpecAnswers;
 use onebox_replica::replica::Opened;
-use onebox_replica::{Beginning, Input, Replica, Setup, Stop};
+use onebox_replica::{Beginning, Confirm, Input, Replica, Setup, Stop};
 use onebox_service::{Fault, Service};
 use onebox_store::Disk;
 use tokio::net::TcpListener;
@@ -108,6 +108,7 @@ pub fn serve(
         flush_bytes_target: settings.flush_bytes,
         election_ticks: ELECTION_TICKS,
         beginning: Beginning::Alone,
+        confirm: Confirm::Replicated,
     };
     let (query_budget, clocks) = (setup.limits.query_budget, Clocks::start());
     let disk: Arc<dyn Disk> = Arc::new(folder);

@@ -104,9 +104,7 @@ impl Replica {
         if self.in_flight.front().is_some_and(|first| first.index == index && first.term == term) {
             let first = self.in_flight.pop_front().expect("its front was just looked at");
             self.execution.state.commit_entry(index, term, first.time);
-            self.published = first.number;
-            let replies = first.replies.into_iter().map(|(token, reply)| (token, reply, index));
-            self.effects.replies.extend(replies);
+            self.confirming.committed(first);
             return Ok(());
         }
         if !self.in_flight.is_empty() || !self.execution.is_empty() {
@@ -146,6 +144,7 @@ impl Replica {
         for token in callers {
             self.reply(token, Reply::Retry(why));
         }
+        self.forget_confirming(why);
         self.retry_held(why);
     }
 

@@ -11,6 +11,7 @@ mod admission;
 mod background;
 mod clock;
 mod committing;
+mod confirming;
 mod consensus;
 pub mod effect;
 pub mod entry;
@@ -31,6 +32,7 @@ mod upgrades;
 pub mod warming;
 
 pub use committing::AppliedEntry;
+pub use confirming::Confirm;
 pub use consensus::PersistBatch;
 pub use effect::{Effects, Job, JobDone, Note, Query, Stop};
 pub use execution::{Ended, Execution, unknown_tenant};

@@ -16,6 +16,7 @@ impl Replica {
             return;
         }
         self.hear_build(clock, &message);
+        self.confirming.hear(&message, self.consensus.membership());
         let from = PeerId(message.from);
         let heard = match message.body {
             Some(PeerBody::Consensus(said)) => {

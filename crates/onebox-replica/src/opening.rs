@@ -15,6 +15,7 @@ use onebox_store::{Disk, LogIndex};
 use crate::admission::Queue;
 use crate::background::Jobs;
 use crate::clock::LogClock;
+use crate::confirming::Confirming;
 use crate::consensus::{Consensus, Start};
 use crate::effect::Effects;
 use crate::execution::Execution;
@@ -31,7 +32,7 @@ impl Replica {
     /// # Errors
     /// The fault: damage, a version that this build cannot read, a disk that fails.
     pub fn open(disk: &Arc<dyn Disk>, service: Arc<dyn Service>, setup: Setup) -> Result<Opened, Fault> {
-        let Setup { limits, node, seed, segment_bytes, cache_bytes, flush_bytes_target, election_ticks, beginning } = setup;
+        let Setup { limits, node, seed, segment_bytes, cache_bytes, flush_bytes_target, election_ticks, beginning, confirm } = setup;
         let log_options = LogOptions { segment_bytes, node };
         install_snapshot(disk, log_options)?;
         let options = StateOptions { cache_bytes, hash_seed: seed, flush_bytes_target, node };
@@ -75,6 +76,7 @@ impl Replica {
             queue: Queue::default(),
             reads: Reads::default(),
             in_flight: VecDeque::new(),
+            confirming: Confirming::new(confirm),
             published: 0,
             view,
             seed,

@@ -21,6 +21,9 @@ pub struct PeerMessage {
     /// The newest version of the service's apply that the sender's build runs.
     #[prost(uint32, tag = "9")]
     pub newest_version: u32,
+    /// The last entry that the sender has applied.
+    #[prost(uint64, tag = "10")]
+    pub applied: u64,
     /// What is said.
     #[prost(oneof = "PeerBody", tags = "4, 5, 6, 7, 8")]
     pub body: Option<PeerBody>,
@@ -29,7 +32,7 @@ pub struct PeerMessage {
 impl PeerMessage {
     /// A message of this body.
     pub(crate) fn new(from: PeerId, to: PeerId, body: PeerBody) -> PeerMessage {
-        PeerMessage { from: from.0, to: to.0, clock: 0, newest_version: 0, body: Some(body) }
+        PeerMessage { from: from.0, to: to.0, clock: 0, newest_version: 0, applied: 0, body: Some(body) }
     }
 }
 

@@ -16,6 +16,7 @@ use onebox_store::{LogIndex, Term};
 use crate::admission::Queue;
 use crate::background::Jobs;
 use crate::clock::LogClock;
+use crate::confirming::{Confirm, Confirming};
 use crate::consensus::Consensus;
 use crate::effect::{Effects, Note, Query, Stop};
 use crate::execution::{Ended, Execution};
@@ -52,6 +53,8 @@ pub struct Setup {
     pub election_ticks: usize,
     /// What a disk without data begins with.
     pub beginning: Beginning,
+    /// What an answer waits for.
+    pub confirm: Confirm,
 }
 
 /// What a replica without data begins with.
@@ -110,7 +113,8 @@ pub struct Replica {
     pub(crate) queue: Queue,
     pub(crate) reads: Reads,
     pub(crate) in_flight: VecDeque<InFlight>,
-    /// Number of the last entry that is published.
+    pub(crate) confirming: Confirming,
+    /// Number of the last entry that is published and confirmed.
     pub(crate) published: u64,
     pub(crate) view: View,
     pub(crate) seed: u64,
@@ -246,9 +250,11 @@ impl Replica {
         }
         self.effects.messages.extend(self.consensus.take_messages());
         let newest_version = self.newest_version();
+        let applied = self.consensus.progress().0.0;
         for message in &mut self.effects.messages {
-            (message.clock, message.newest_version) = (clock.wall.0, newest_version);
+            (message.clock, message.newest_version, message.applied) = (clock.wall.0, newest_version, applied);
         }
+        self.confirm_entries();
         let full = self.reads.held() >= self.limits.held_answers_max;
         self.release();
         // What stopped for want of room among the held answers goes on at once.
@@ -445,7 +451,8 @@ impl Replica {
 
     /// Number of the last sealed entry by this leader's count.
     pub(crate) fn last_number(&self) -> u64 {
-        self.in_flight.back().map_or(self.published, |last| last.number)
+        let committed = self.confirming.last_number().unwrap_or(self.published);
+        self.in_flight.back().map_or(committed, |last| last.number)
     }
 
     pub(crate) fn publish(&mut self) {
@@ -493,7 +500,11 @@ impl Replica {
     }
 
     fn queue_is_idle(&self) -> bool {
-        self.queue.is_empty() && self.execution.is_empty() && self.in_flight.is_empty() && self.reads.is_empty()
+        self.queue.is_empty()
+            && self.execution.is_empty()
+            && self.in_flight.is_empty()
+            && self.confirming.is_empty()
+            && self.reads.is_empty()
     }
 
     pub(crate) fn stop(&mut self, stop: Stop) {
@@ -506,6 +517,7 @@ impl Replica {
             let unknown = entry.replies.into_iter().map(|(token, _)| (token, Reply::Unknown(words.clone()), LogIndex(0)));
             self.effects.replies.extend(unknown);
         }
+        self.forget_confirming(&words);
         self.execution.forget_open();
         let mut callers = self.take_open_callers();
         while let Some((token, _)) = self.queue.pop() {

@@ -7,6 +7,7 @@ use onebox_replica::entry::{Entry, RecordKind};
 use onebox_service::attempt::RequestId;
 use onebox_store::log::LogEntry;
 
+use crate::checks::executed_means_by_a_majority::Applied;
 use crate::checks::one_leader_per_term::Leaders;
 use crate::checks::refusals_change_nothing::Refusals;
 use crate::checks::replicas_agree::Agreement;
@@ -20,6 +21,7 @@ pub(crate) struct Judge {
     pub(crate) leaders: Leaders,
     pub(crate) effects: Effects,
     refusals: Refusals,
+    pub(crate) executed: Applied,
     /// Entries on their way to some disk, by index and term, until they are applied or others are in their place.
     logged: BTreeMap<(u64, u64), Vec<u8>>,
 }

@@ -135,6 +135,7 @@ impl Machine {
             flush_bytes_target: plan.flush_bytes,
             election_ticks: plan.election_ticks,
             beginning: self.beginning.clone(),
+            confirm: plan.confirm,
         };
         let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
         let Opened { replica, writer, cut: _ } = Replica::open(&disk, Arc::clone(service), setup)?;

@@ -1,6 +1,6 @@
 //! What a seed draws before its run begins: how many machines, which settings, down to silly ones, and what goes wrong.
 
-use onebox_replica::Limits;
+use onebox_replica::{Confirm, Limits};
 
 use crate::chance::Chance;
 use crate::faults::{self, FAULTS, Fault, Injection};
@@ -57,6 +57,7 @@ pub(crate) struct Plan {
     pub(crate) encodes: bool,
     /// The machines begin with the build before, if there is one.
     pub(crate) upgrades: bool,
+    pub(crate) confirm: Confirm,
     /// Microseconds that a caller waits.
     pub(crate) deadline: u64,
     pub(crate) injections: Vec<Injection>,
@@ -107,6 +108,7 @@ impl Plan {
             link: chance.pick(&[(50, 50), (200, 300), (500, 2_000)]),
             encodes: chance.once_in(4),
             upgrades: chance.once_in(3),
+            confirm: chance.pick(&[Confirm::Replicated, Confirm::Replicated, Confirm::Executed]),
             deadline: chance.pick(&[SECOND, 3 * SECOND, 10 * SECOND]),
             injections,
         }

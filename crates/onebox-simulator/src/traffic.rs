@@ -1,6 +1,6 @@
 //! What goes over the links: between machines, and between gateways and machines.
 
-use onebox_replica::{Input, PeerMessage, Read, Token};
+use onebox_replica::{Confirm, Input, PeerMessage, Read, Token};
 use onebox_service::attempt::{Reply, RequestId};
 use onebox_store::LogIndex;
 use prost::Message;
@@ -205,7 +205,11 @@ impl World<'_> {
                 if let Phase::Healing { since } = self.phase {
                     self.acknowledged_since_healing |= invoked >= since;
                 }
-                self.judge.acknowledged(id, response, ask.records)
+                let executed = match self.plan.confirm {
+                    Confirm::Replicated => Ok(()),
+                    Confirm::Executed => self.judge.executed.told(id, self.machines.len(), &self.judge.effects),
+                };
+                executed.and_then(|()| self.judge.acknowledged(id, response, ask.records))
             }
             (Ended::Refused(_), Some(id)) => self.judge.refused(id),
             (Ended::Done(_) | Ended::Refused(_) | Ended::Unknown, _) => Ok(()),

@@ -384,6 +384,7 @@ impl<'w> World<'w> {
         }
         for entry in applied {
             self.timeline.mark(&[self.now, machine as u64, entry.index.0, entry.term.0, entry.chain as u64]);
+            self.judge.executed.applied(self.machines[machine].id(), entry.index);
             let judged = self.judge.applied(machine, entry, &mut *self.workload);
             if let Err((promise, words)) = judged {
                 return self.broken(promise, words);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use onebox_replica::replica::{Opened, Setup, TICK_MICROS};
 use onebox_replica::turn::{World, take_turn};
-use onebox_replica::{Beginning, Clock, Input, Job, Limits, Note, PeerMessage, PersistBatch, Query, Read, Replica, Stop, Token};
+use onebox_replica::{Beginning, Clock, Confirm, Input, Job, Limits, Note, PeerMessage, PersistBatch, Query, Read, Replica, Stop, Token};
 use onebox_service::attempt::{Attempt, Command, Fate, Reply, RequestId, Sequence, SessionId};
 use onebox_service::execute::{self, Context};
 use onebox_service::keyspace::{self, PLATFORM_TABLE};
@@ -142,6 +142,7 @@ impl Rig {
             flush_bytes_target: flush_bytes,
             election_ticks: 10,
             beginning: Beginning::Alone,
+            confirm: Confirm::Replicated,
         };
         let shared: Arc<dyn Disk> = Arc::new(disk.clone());
         let Opened { replica, writer, .. } = Replica::open(&shared, Arc::new(Cells(replay)), setup).expect("the disk is sound");

@@ -33,6 +33,11 @@ impl Effects {
         }
     }
 
+    /// The entry in which it took effect.
+    pub(crate) fn entry(&self, session: SessionId, sequence: Sequence) -> Option<LogIndex> {
+        self.0.get(&(session.0, sequence.0)).map(|(entry, _)| *entry)
+    }
+
     /// The hash of the answer of what took effect.
     pub(crate) fn answer(&self, session: SessionId, sequence: Sequence) -> Option<u64> {
         self.0.get(&(session.0, sequence.0)).map(|(_, answer)| *answer)

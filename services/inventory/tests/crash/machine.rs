@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use inventory::Inventory;
 use onebox_replica::turn::take_turn;
-use onebox_replica::{Beginning, Clock, Input, Job, JobDone, Limits, Replica, Status, Token, replica};
+use onebox_replica::{Beginning, Clock, Confirm, Input, Job, JobDone, Limits, Replica, Status, Token, replica};
 use onebox_service::execute::{self, Context};
 use onebox_service::{Failure, Fault, Time};
 use onebox_store::log::Cut;
@@ -118,6 +118,7 @@ impl Machine {
             flush_bytes_target,
             election_ticks: 10,
             beginning: Beginning::Alone,
+            confirm: Confirm::Replicated,
         };
         let opened = Replica::open(&(Arc::new(shared.clone()) as Arc<dyn Disk>), Arc::new(Inventory), setup);
         let power_failed = disk.operations() > power_fails_at;
