@@ -6,6 +6,7 @@
 #![expect(clippy::print_stdout, reason = "what a command has to say goes to whoever typed it")]
 
 mod ci;
+mod simulate;
 mod tidy;
 
 use std::env;
@@ -29,6 +30,18 @@ cargo xtask tidy
 cargo xtask bench [executor | replay | http | disk] [arguments]
     The benchmarks, built in release. They print figures and never fail by the clock. Without a name: http.
 
+cargo xtask simulate [arguments]
+    The inventory on a simulated cluster, with faults, built in release; the arguments are those of 'inventory simulate'
+    (docs/simulation.md).
+
+cargo xtask mutants [--runs N] [--seeds N]
+    Plants one bug after the other, in release, and sees that the simulator finds each: N times from other seeds [20],
+    within N seeds [2000]. MUTANT=name looks for one alone. It prints a table and takes long.
+
+cargo xtask same-trace
+    Proves on a few seeds, of the inventory and of the toy, that a run is the same in debug and in release, in another
+    process and in another working directory.
+
 cargo xtask help
     This.
 
@@ -42,6 +55,9 @@ fn main() -> ExitCode {
         (Some("ci"), []) => ci::run(root()),
         (Some("tidy"), []) => tidy::run(root()),
         (Some("bench"), rest) => bench(rest),
+        (Some("simulate"), rest) => simulate::run(rest),
+        (Some("mutants"), rest) => simulate::mutants(rest),
+        (Some("same-trace"), []) => simulate::same_trace(root()),
         (Some("help" | "--help" | "-h"), _) => {
             println!("{HELP}");
             ExitCode::SUCCESS
@@ -55,7 +71,11 @@ fn main() -> ExitCode {
 
 fn bench(arguments: &[OsString]) -> ExitCode {
     let mut command = cargo();
-    command.args(["run", "--quiet", "--release", "--package", "onebox-bench", "--"]).args(arguments);
+    exit_code_of(command.args(["run", "--quiet", "--release", "--package", "onebox-bench", "--"]).args(arguments))
+}
+
+/// Runs a cargo to its end.
+fn exit_code_of(command: &mut Command) -> ExitCode {
     match command.status() {
         Ok(status) if status.success() => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,

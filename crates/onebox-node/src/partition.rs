@@ -257,9 +257,15 @@ impl World for Threads {
                 tracing::warn!(free, min, "the disk is nearly full: writes are refused until there is room again; reads go on");
             }
             Note::DiskRoomAgain { free } => tracing::info!(free, "the disk has room again: writes are taken"),
-            Note::ClockJumped { seconds } => {
-                tracing::warn!(seconds, "the clock leapt forward; expiry goes on at the old pace until a restart");
+            Note::ClockJumped { micros } => {
+                let seconds = micros as f64 / 1e6;
+                tracing::warn!(seconds, "the clock leapt forward; expiry goes on at the old pace until a restart, or until the other nodes agree");
             }
+            Note::ClockSkewed { ahead } => {
+                let others_ahead_seconds = ahead as f64 / 1e6;
+                tracing::warn!(others_ahead_seconds, "this machine's clock is not that of the other nodes: it does not lead until it is set right");
+            }
+            Note::ClockAgrees => tracing::info!("this machine's clock agrees with the other nodes' again: it may lead"),
             Note::Members { at, members } => tracing::info!(entry = at.0, ?members, "the members are others from here on"),
             Note::FetchesSnapshot { at_least } => tracing::info!(at_least = at_least.0, "fetching a snapshot from the leader"),
             Note::SnapshotRefused(fault) => tracing::warn!(%fault, "a fetched snapshot is not what was stated; fetching it again"),

@@ -3,7 +3,6 @@
 use onebox_service::Time;
 
 use crate::input::Clock;
-use crate::limits::CLOCK_JUMP_MAX;
 
 /// Makes the times of entries from the machine's clocks.
 #[derive(Debug)]
@@ -24,12 +23,12 @@ impl LogClock {
         self.last = self.last.max(time);
     }
 
-    /// The time for the next entry, and by how many microseconds the clock has just leapt, if it has.
-    pub(crate) fn now(&mut self, clock: Clock) -> (Time, Option<u64>) {
+    /// The time for the next entry, and by how many microseconds the clock has just leapt, if it has leapt further than it is followed.
+    pub(crate) fn now(&mut self, clock: Clock, leap_max: u64) -> (Time, Option<u64>) {
         let offset_now = clock.wall.0.saturating_sub(clock.uptime);
         let offset = *self.offset.get_or_insert(offset_now);
         let leap = offset_now.saturating_sub(offset);
-        if leap <= CLOCK_JUMP_MAX {
+        if leap <= leap_max {
             // Small steps either way are followed; `last` keeps time from going back.
             self.offset = Some(offset_now);
             self.jumped = false;
@@ -53,18 +52,18 @@ mod tests {
     #[test]
     fn time_never_goes_back() {
         let mut clock = LogClock::new();
-        assert_eq!(clock.now(at(1000, 0)), (Time(1000), None));
+        assert_eq!(clock.now(at(1000, 0), MINUTE), (Time(1000), None));
         clock.seen(Time(1000));
-        assert_eq!(clock.now(at(400, 10)), (Time(1000), None));
+        assert_eq!(clock.now(at(400, 10), MINUTE), (Time(1000), None));
     }
 
     #[test]
     fn a_leap_forward_is_not_followed_and_told_once() {
         let mut clock = LogClock::new();
-        clock.now(at(1000, 0));
+        clock.now(at(1000, 0), MINUTE);
         let leap = 5 * MINUTE;
-        assert_eq!(clock.now(at(1010 + leap, 10)), (Time(1010), Some(leap)));
-        assert_eq!(clock.now(at(1020 + leap, 20)), (Time(1020), None));
-        assert_eq!(clock.now(at(1030, 30)), (Time(1030), None));
+        assert_eq!(clock.now(at(1010 + leap, 10), MINUTE), (Time(1010), Some(leap)));
+        assert_eq!(clock.now(at(1020 + leap, 20), MINUTE), (Time(1020), None));
+        assert_eq!(clock.now(at(1030, 30), MINUTE), (Time(1030), None));
     }
 }

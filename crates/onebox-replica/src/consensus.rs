@@ -86,6 +86,7 @@ pub(crate) struct Consensus {
     election_ticks: usize,
     rolls: u64,
     heard: Heard,
+    may_lead: bool,
     role: (StateRole, u64),
     /// Index of the entry with which this leader began its term.
     leads_from: u64,
@@ -164,6 +165,7 @@ impl Consensus {
             election_ticks: start.election_ticks,
             rolls: 0,
             heard: Heard::default(),
+            may_lead: true,
             role: (StateRole::Follower, 0),
             leads_from: u64::MAX,
             batch,
@@ -254,10 +256,19 @@ impl Consensus {
         self.node.read_index(round.to_be_bytes().to_vec());
     }
 
+    /// Whether this replica may come to lead, as far as the consensus does not know.
+    pub(crate) fn set_may_lead(&mut self, may_lead: bool) {
+        self.may_lead = may_lead;
+    }
+
+    fn may_campaign(&self) -> bool {
+        self.is_caught_up() && !self.hollow && self.may_lead
+    }
+
     pub(crate) fn tick(&mut self) {
         self.heard.tick();
         let leads = self.node.raft.state == StateRole::Leader;
-        if leads || (self.is_caught_up() && !self.hollow) {
+        if leads || self.may_campaign() {
             self.node.tick();
             if self.node.raft.election_elapsed == 0 {
                 self.rolls += 1;
@@ -282,7 +293,7 @@ impl Consensus {
         if kind == ConsensusKind::Heartbeat && message.term >= self.node.raft.term && !self.holds_what_it_told(message.commit) {
             return Ok(());
         }
-        if kind == ConsensusKind::TimeoutNow && (!self.is_caught_up() || self.hollow) {
+        if kind == ConsensusKind::TimeoutNow && !self.may_campaign() {
             return Ok(());
         }
         if !self.batch_due && self.node.raft.raft_log.unstable_entries().is_empty() {

@@ -173,11 +173,18 @@ pub enum Note {
         /// Bytes free.
         free: u64,
     },
-    /// The wall clock jumped forward; log time goes on at the old pace until a restart.
+    /// The wall clock jumped forward; log time goes on at the old pace until a restart, or until other voters agree.
     ClockJumped {
-        /// By how many seconds.
-        seconds: u64,
+        /// By how many microseconds.
+        micros: u64,
     },
+    /// The wall clock is far from the other voters': this replica does not lead until it agrees with them.
+    ClockSkewed {
+        /// Microseconds that theirs are ahead, by the one in the middle.
+        ahead: i64,
+    },
+    /// The wall clock agrees with the other voters' again.
+    ClockAgrees,
     /// A whole scan of the base found every row as it was written.
     Scrubbed {
         /// Rows checked.

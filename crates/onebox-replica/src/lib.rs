@@ -26,6 +26,7 @@ mod reads;
 pub mod replica;
 mod requests;
 mod rows;
+mod skew;
 mod snapshots;
 pub mod turn;
 mod upgrades;

@@ -89,6 +89,8 @@ pub const ELECTION_TICKS_MIN: usize = 3;
 const ENTRY_OVERHEAD_BYTES: usize = MIB;
 /// Bytes of a key: room for several names. Keys are held in memory and compared often.
 pub const KEY_BYTES_MAX: u32 = 1024;
+/// Microseconds by which a replica's clock may differ from that of the voters, by the one in the middle, for it to lead.
+pub const CLOCK_SKEW_MAX: u64 = SECOND / 2;
 /// A forward step of the clock, in microseconds, that log time does not follow by itself.
 pub const CLOCK_JUMP_MAX: u64 = 60 * SECOND;
 

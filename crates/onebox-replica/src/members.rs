@@ -16,6 +16,7 @@ impl Replica {
             return;
         }
         self.hear_build(clock, &message);
+        self.hear_clock(clock, &message);
         self.confirming.hear(&message, self.consensus.membership());
         let from = PeerId(message.from);
         let heard = match message.body {
@@ -107,7 +108,7 @@ impl Replica {
 
     pub(crate) fn hand_over_for_drain(&mut self) {
         if self.consensus.leads()
-            && let Some(successor) = self.consensus.best_successor()
+            && let Some(successor) = self.consensus.best_successor(|_| true)
         {
             // Asked again at the next tick, if it does not come to it.
             let _ = self.consensus.transfer_leadership(successor);
@@ -116,6 +117,6 @@ impl Replica {
 
     /// Whether a drain still waits for somebody else to lead.
     pub(crate) fn hands_over(&self) -> bool {
-        self.consensus.leads() && self.consensus.best_successor().is_some()
+        self.consensus.leads() && self.consensus.best_successor(|_| true).is_some()
     }
 }

@@ -23,6 +23,7 @@ use crate::limits::ELECTION_TICKS_MIN;
 use crate::membership::{Membership, PeerId};
 use crate::reads::Reads;
 use crate::replica::{Beginning, Opened, Replica, Setup};
+use crate::skew::Skew;
 use crate::snapshots::Snapshots;
 use crate::upgrades::{self, Builds};
 
@@ -87,6 +88,7 @@ impl Replica {
             hollow,
             snapshots: Snapshots::default(),
             builds: Builds::default(),
+            skew: Skew::default(),
             led: None,
             changing: None,
             disk_low: false,

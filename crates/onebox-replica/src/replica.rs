@@ -21,9 +21,10 @@ use crate::consensus::Consensus;
 use crate::effect::{Effects, Note, Query, Stop};
 use crate::execution::{Ended, Execution};
 use crate::input::{Clock, Input, Read, Token};
-use crate::limits::Limits;
+use crate::limits::{CLOCK_JUMP_MAX, CLOCK_SKEW_MAX, Limits};
 use crate::membership::{Membership, PeerId};
 use crate::reads::{Held, Reads};
+use crate::skew::Skew;
 use crate::snapshots::Snapshots;
 use crate::upgrades::Builds;
 
@@ -127,6 +128,7 @@ pub struct Replica {
     pub(crate) hollow: bool,
     pub(crate) snapshots: Snapshots,
     pub(crate) builds: Builds,
+    pub(crate) skew: Skew,
     /// The term in which it was told that this replica leads.
     pub(crate) led: Option<Term>,
     /// A change of the members that was proposed here: its entry, its term, who asked.
@@ -212,13 +214,19 @@ impl Replica {
 
     /// What log time it is at these clocks.
     pub fn log_time(&mut self, clock: Clock) -> Time {
-        let (now, leap) = self.clock.now(clock);
+        let leap_max = match self.others_ahead(clock) {
+            None => CLOCK_JUMP_MAX,
+            // The others have leapt too.
+            Some(ahead) if ahead.unsigned_abs() <= CLOCK_SKEW_MAX => u64::MAX,
+            Some(_) => CLOCK_SKEW_MAX,
+        };
+        let (now, leap) = self.clock.now(clock, leap_max);
         self.note_leap(leap);
         now
     }
 
     pub(crate) fn note_leap(&mut self, leap: Option<u64>) {
-        self.effects.notes.extend(leap.map(|leap| Note::ClockJumped { seconds: leap / 1_000_000 }));
+        self.effects.notes.extend(leap.map(|leap| Note::ClockJumped { micros: leap }));
     }
 
     /// The chain and the digest of the state that it has executed: equal states have equal ones.
@@ -323,6 +331,7 @@ impl Replica {
         if self.stopped.is_some() {
             return;
         }
+        self.tend_skew(clock);
         self.consensus.tick();
         self.snapshots_tick();
         if self.draining {

@@ -63,8 +63,8 @@ impl World<'_> {
                 self.disk_fails(injection, runs)
             }
             Fault::ClockJump => {
-                // Within the skew that a leader may have, in either direction: nothing yet keeps a node with more from leading.
-                self.machines[machine].clock_ahead = (chance % 600_000) as i64 - 300_000;
+                let most = [300_000, 10_000_000, 4_000_000_000][(chance >> 40) as usize % 3];
+                self.machines[machine].clock_ahead = (chance % (2 * most)) as i64 - most as i64;
                 true
             }
             Fault::ClockDrift => {
@@ -178,6 +178,7 @@ impl World<'_> {
             let slot = &mut self.machines[number];
             slot.frozen_until = slot.frozen_until.min(now);
             slot.slow_until = 0;
+            slot.clock_ahead = 0;
             slot.disk.set_capacity(u64::MAX);
             slot.set_drift(now, 0);
             if slot.power_fails_at.is_some() {

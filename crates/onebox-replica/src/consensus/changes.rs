@@ -76,9 +76,9 @@ impl Consensus {
         Ok(())
     }
 
-    /// The voter that has most of the log, of those that are heard of.
-    pub(crate) fn best_successor(&self) -> Option<PeerId> {
-        let voters = self.membership.voters.iter().filter(|voter| **voter != self.id.0 && self.is_healthy(**voter));
+    /// The voter that has most of the log, of those that are heard of and that may.
+    pub(crate) fn best_successor(&self, may: impl Fn(PeerId) -> bool) -> Option<PeerId> {
+        let voters = self.membership.voters.iter().filter(|voter| **voter != self.id.0 && self.is_healthy(**voter) && may(PeerId(**voter)));
         voters.max_by_key(|voter| self.node.raft.prs().get(**voter).map_or(0, |progress| progress.matched)).map(|voter| PeerId(*voter))
     }
 }

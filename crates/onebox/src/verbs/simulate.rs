@@ -6,7 +6,7 @@ use std::io::{IsTerminal, Write as _};
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use onebox_simulator::register::RegisterWorkload;
@@ -19,18 +19,32 @@ pub(crate) type NewWorkload<'w> = dyn Fn() -> Box<dyn Workload> + Sync + 'w;
 
 /// Runs that shrinking a failure may take.
 const SHRINK_RUNS_MAX: usize = 400;
+/// Letters after a number, and the seconds that each stands for.
+const UNITS: [(char, u64); 4] = [('s', 1), ('m', 60), ('h', 3_600), ('d', 86_400)];
+/// The longest duration: so far below what a number of microseconds holds that no sum of them overflows.
+const DURATION_SECONDS_MAX: u64 = 366 * 86_400;
 
 /// How the verb is called.
 pub(crate) fn command() -> Command {
     let number = |name: &'static str, value: &'static str| Arg::new(name).long(name).value_name(value).value_parser(value_parser!(u64));
+    let time = |name: &'static str| Arg::new(name).long(name).value_name("D").value_parser(duration);
     Command::new("simulate")
         .about("Runs the service on a simulated cluster with faults, reproducibly, and checks every promise")
         .arg(number("seed", "S").help("The first seed [default: drawn from the clock]"))
         .arg(number("seeds", "N").help("How many seeds [default: 100; 1 with --trace or --html]"))
-        .arg(number("seconds", "SECONDS").default_value("60").help("Virtual seconds during which things go wrong"))
+        .arg(time("duration").default_value("60s").help("Virtual time during which things go wrong: 90, 90s, 5m, 1h, 1d"))
+        .arg(time("budget").help("Wall time after which no new seed is begun: 90, 90s, 5m, 1h, 1d"))
         .arg(number("nodes", "N").help("Machines [default: drawn from the seed: mostly 3]"))
         .arg(number("rate", "N").default_value("60").help("Requests in a virtual second"))
         .arg(number("jobs", "N").default_value("1").help("Seeds at once"))
+        .arg(
+            Arg::new("twice")
+                .long("twice")
+                .value_name("PERCENT")
+                .value_parser(value_parser!(u64).range(0..=100))
+                .default_value("0")
+                .help("Of a hundred seeds, how many are run twice, to see that the two runs do the same"),
+        )
         .arg(Arg::new("faults").long("faults").value_name("LIST").default_value("all").help("all, none, or names with commas between"))
         .arg(Arg::new("keep").long("keep").value_name("LIST").help("Of the faults of this seed, only those with these numbers"))
         .arg(
@@ -38,6 +52,12 @@ pub(crate) fn command() -> Command {
                 .long("toy")
                 .action(ArgAction::SetTrue)
                 .help("Registers instead of the service: answers are checked for linearizability"),
+        )
+        .arg(
+            Arg::new("hash")
+                .long("hash")
+                .action(ArgAction::SetTrue)
+                .help("Prints a hash of each seed's trace, to compare builds; the summary goes to standard error"),
         )
         .arg(Arg::new("trace").long("trace").action(ArgAction::SetTrue).help("Prints everything that happens"))
         .arg(Arg::new("shrink").long("shrink").action(ArgAction::SetTrue).help("Looks for the few faults that suffice for the failure"))
@@ -51,6 +71,20 @@ struct Ordered {
     toy: bool,
     seeds: u64,
     jobs: u64,
+    twice_percent: u64,
+    budget: Option<Duration>,
+}
+
+impl Ordered {
+    /// The number decides, so that a seed that is run twice here is run twice wherever the same is ordered.
+    fn is_run_twice(&self, seed: u64) -> bool {
+        seed % 100 < self.twice_percent
+    }
+
+    /// Whether no new seed is begun.
+    fn has_used_up_its_budget(&self, began: Instant) -> bool {
+        self.budget.is_some_and(|budget| began.elapsed() >= budget)
+    }
 }
 
 /// Does what the verb says.
@@ -66,7 +100,12 @@ pub(crate) fn run_verb(name: &str, workload: Option<&NewWorkload<'_>>, arguments
     std::panic::set_hook(Box::new(|_| {}));
     let began = Instant::now();
     let summary = simulate(&ordered, workload, began);
-    print(&summary.shown(began))?;
+    if arguments.get_flag("hash") {
+        eprint!("{}", summary.shown(&ordered, began));
+        print(&summary.traces())?;
+    } else {
+        print(&summary.shown(&ordered, began))?;
+    }
     let last = summary.failed.as_ref().or(summary.last.as_ref());
     if arguments.get_flag("trace")
         && let Some((_, report)) = last
@@ -80,8 +119,8 @@ pub(crate) fn run_verb(name: &str, workload: Option<&NewWorkload<'_>>, arguments
         draw(name, &ordered, arguments, shown.as_ref())?;
         return Ok(ExitCode::SUCCESS);
     };
-    print(&failure(name, &ordered, options, report))?;
-    if arguments.get_flag("shrink") {
+    print(&failure(name, &ordered, options, report, summary.differs))?;
+    if arguments.get_flag("shrink") && report.verdict != Verdict::Kept {
         let shrunk = shrink::shrink(options, &mut || workload(), SHRINK_RUNS_MAX);
         let mut out = format!("\nshrunk to {} of {} faults, in {} runs:\n", shrunk.keep.len(), shrunk.faults, shrunk.runs);
         for line in shrunk.report.timeline.lines.iter().filter(|line| line.is_worth_reading()) {
@@ -96,7 +135,7 @@ pub(crate) fn run_verb(name: &str, workload: Option<&NewWorkload<'_>>, arguments
     Ok(ExitCode::FAILURE)
 }
 
-/// Runs seed after seed, several at once if that was asked for, until one fails.
+/// Runs seed after seed, several at once if that was asked for, until one fails or the budget is used up.
 fn simulate(ordered: &Ordered, workload: &NewWorkload<'_>, began: Instant) -> Summary {
     let summary = Mutex::new(Summary::default());
     let next = AtomicU64::new(0);
@@ -105,13 +144,14 @@ fn simulate(ordered: &Ordered, workload: &NewWorkload<'_>, began: Instant) -> Su
             scope.spawn(|| {
                 loop {
                     let place = next.fetch_add(1, Ordering::Relaxed);
-                    if place >= ordered.seeds || lock(&summary).failed.is_some() {
+                    if place >= ordered.seeds || ordered.has_used_up_its_budget(began) || lock(&summary).failed.is_some() {
                         return;
                     }
                     let options = Options { seed: ordered.options.seed.wrapping_add(place), ..ordered.options.clone() };
                     let report = run(&options, &mut *workload());
+                    let again = ordered.is_run_twice(options.seed).then(|| run(&options, &mut *workload()).trace_hash);
                     let mut summary = lock(&summary);
-                    summary.add(options, report);
+                    summary.add(options, report, again);
                     summary.tell_progress(began, ordered.seeds);
                 }
             });
@@ -128,7 +168,9 @@ fn ordered(arguments: &ArgMatches) -> Result<Ordered, String> {
     let number = |name: &str| arguments.get_one::<u64>(name).copied();
     let drawn = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(1, |now| now.as_micros() as u64);
     let mut options = Options::of_seed(number("seed").unwrap_or_else(drawn));
-    options.micros = number("seconds").unwrap_or(60) * 1_000_000;
+    if let Some(duration) = arguments.get_one::<Duration>("duration") {
+        options.micros = duration.as_secs() * 1_000_000;
+    }
     options.machines = number("nodes").map(|nodes| nodes as usize);
     options.requests_per_second = number("rate").unwrap_or(60);
     options.trace = arguments.get_flag("trace") || arguments.get_one::<String>("html").is_some();
@@ -148,7 +190,26 @@ fn ordered(arguments: &ArgMatches) -> Result<Ordered, String> {
     if options.trace && seeds > 1 {
         return Err("--trace and --html show one run: say --seeds 1".to_owned());
     }
-    Ok(Ordered { options, toy: arguments.get_flag("toy"), seeds, jobs: number("jobs").unwrap_or(1).max(1) })
+    Ok(Ordered {
+        options,
+        toy: arguments.get_flag("toy"),
+        seeds,
+        jobs: number("jobs").unwrap_or(1).max(1),
+        twice_percent: number("twice").unwrap_or(0),
+        budget: arguments.get_one::<Duration>("budget").copied(),
+    })
+}
+
+/// Whole seconds, minutes, hours or days.
+fn duration(text: &str) -> Result<Duration, &'static str> {
+    let with_unit = UNITS.iter().find_map(|(unit, seconds)| Some((text.strip_suffix(*unit)?, *seconds)));
+    let (digits, unit_seconds) = with_unit.unwrap_or((text, 1));
+    let number = if digits.starts_with('+') { None } else { digits.parse::<u64>().ok() };
+    let seconds = number.and_then(|number| number.checked_mul(unit_seconds));
+    seconds
+        .filter(|seconds| (1..=DURATION_SECONDS_MAX).contains(seconds))
+        .map(Duration::from_secs)
+        .ok_or("a duration is 90 or 90s for seconds, 5m, 1h or 1d; at least 1s, and at most 366d")
 }
 
 fn named(name: &str) -> Result<Fault, String> {
@@ -160,21 +221,31 @@ fn named(name: &str) -> Result<Fault, String> {
 
 #[derive(Default)]
 struct Summary {
+    /// Seeds that were run.
     runs: u64,
+    /// Those of them that were run twice.
+    twice: u64,
     micros: u64,
     undecided: u64,
     leaders: Vec<usize>,
     acknowledged: Vec<u64>,
     faults: BTreeMap<Fault, (u64, u64)>,
+    /// The hash of each seed's trace.
+    hashes: BTreeMap<u64, u64>,
     failed: Option<(Options, Report)>,
+    /// The hash of the second run of the seed that failed, if it is another.
+    differs: Option<u64>,
     last: Option<(Options, Report)>,
     told: u64,
 }
 
 impl Summary {
-    fn add(&mut self, options: Options, report: Report) {
+    /// Takes a run, and the hash of its repetition, if there was one.
+    fn add(&mut self, options: Options, report: Report, again: Option<u64>) {
         self.runs += 1;
-        self.micros += report.micros;
+        self.twice += u64::from(again.is_some());
+        self.micros += report.micros * if again.is_some() { 2 } else { 1 };
+        self.hashes.insert(options.seed, report.trace_hash);
         self.undecided += report.undecided;
         self.leaders.push(report.leaders);
         self.acknowledged.push(report.acknowledged);
@@ -182,10 +253,12 @@ impl Summary {
             let sum = self.faults.entry(*fault).or_default();
             *sum = (sum.0 + struck, sum.1 + missed);
         }
-        if report.verdict == Verdict::Kept || self.failed.is_some() {
+        let differs = again.filter(|again| *again != report.trace_hash);
+        if (report.verdict == Verdict::Kept && differs.is_none()) || self.failed.is_some() {
             self.last = Some((options, report));
         } else {
             self.failed = Some((options, report));
+            self.differs = differs;
         }
     }
 
@@ -198,20 +271,33 @@ impl Summary {
         }
     }
 
-    fn shown(&self, began: Instant) -> String {
+    /// A line for each seed, in the order of the numbers.
+    fn traces(&self) -> String {
+        let mut out = String::new();
+        for (seed, hash) in &self.hashes {
+            let _ = writeln!(out, "seed {seed} trace {hash:016x}");
+        }
+        out
+    }
+
+    fn shown(&self, ordered: &Ordered, began: Instant) -> String {
         let took = began.elapsed().as_secs_f64();
         let mut leaders = self.leaders.clone();
         let mut acknowledged = self.acknowledged.clone();
         leaders.sort_unstable();
         acknowledged.sort_unstable();
+        let twice = if ordered.twice_percent > 0 { format!(" ({} of them run twice)", self.twice) } else { String::new() };
         let mut out = String::new();
         let _ = writeln!(
             out,
-            "{} seeds in {took:.1} s: {:.1} seeds/s, {:.0} times real time",
+            "{} seeds{twice} in {took:.1} s: {:.1} seeds/s, {:.0} times real time",
             self.runs,
             self.runs as f64 / took,
             self.micros as f64 / 1e6 / took
         );
+        if let Some(budget) = ordered.budget {
+            let _ = writeln!(out, "within the budget of {} s: {} of {} seeds were run", budget.as_secs(), self.runs, ordered.seeds);
+        }
         let median = leaders.len() / 2;
         let _ = writeln!(
             out,
@@ -235,14 +321,25 @@ impl Summary {
     }
 }
 
-fn failure(name: &str, ordered: &Ordered, options: &Options, report: &Report) -> String {
-    format!("\nseed {}: {}\nreplay it: {}\n", options.seed, report.verdict, replay(name, ordered, options))
+fn failure(name: &str, ordered: &Ordered, options: &Options, report: &Report, differs: Option<u64>) -> String {
+    let seed = options.seed;
+    let mut out = String::from("\n");
+    let mut command_line = replay(name, ordered, options);
+    if let Some(again) = differs {
+        let _ = writeln!(out, "seed {seed}: two runs of the same seed differ: {:016x} and {again:016x}", report.trace_hash);
+        command_line.push_str(" --twice 100");
+    }
+    if report.verdict != Verdict::Kept {
+        let _ = writeln!(out, "seed {seed}: {}", report.verdict);
+    }
+    let _ = writeln!(out, "replay it: {command_line}");
+    out
 }
 
 /// The command that runs the same again.
 fn replay(name: &str, ordered: &Ordered, options: &Options) -> String {
     let mut out = format!(
-        "{name} simulate --seed {} --seeds 1 --seconds {} --rate {}",
+        "{name} simulate --seed {} --seeds 1 --duration {}s --rate {}",
         options.seed,
         options.micros / 1_000_000,
         options.requests_per_second
@@ -276,4 +373,79 @@ fn draw(name: &str, ordered: &Ordered, arguments: &ArgMatches, run: Option<&(Opt
     let page = onebox_simulator::drawing::page(&title, &replay(name, ordered, options), report);
     std::fs::write(file, page).map_err(|error| format!("cannot write {file}: {error}"))?;
     print(&format!("drawn: {file}\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use onebox_simulator::register::RegisterWorkload;
+    use onebox_simulator::run;
+
+    use super::{Ordered, Summary, command, duration, failure, ordered, replay};
+
+    /// What is ordered by this command line.
+    fn typed(line: &str) -> Ordered {
+        let arguments = command().try_get_matches_from(line.split(' ')).expect("the command line makes sense");
+        ordered(&arguments).expect("it can be done")
+    }
+
+    #[track_caller]
+    fn lasts(text: &str, seconds: Option<u64>) {
+        assert_eq!(duration(text).ok().map(|duration| duration.as_secs()), seconds, "{text:?}");
+    }
+
+    #[test]
+    fn the_command_line_is_in_order() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn durations_have_a_number_and_perhaps_a_unit() {
+        lasts("90", Some(90));
+        lasts("90s", Some(90));
+        lasts("5m", Some(300));
+        lasts("1h", Some(3_600));
+        lasts("1d", Some(86_400));
+        lasts("366d", Some(366 * 86_400));
+    }
+
+    #[test]
+    fn anything_else_is_no_duration() {
+        for text in ["", "s", "0", "0s", "-5s", "+5s", "1.5h", "5 m", " 5m", "5M", "5ms", "1h30m", "367d", "99999999999999999999d"] {
+            lasts(text, None);
+        }
+        let refused = command().try_get_matches_from(["simulate", "--duration", "1.5h"]).expect_err("that is no duration");
+        assert!(refused.to_string().contains("90 or 90s for seconds, 5m, 1h or 1d"), "{refused}");
+    }
+
+    #[test]
+    fn a_replay_names_what_was_ordered() {
+        let ordered = typed("simulate --seed 7 --duration 5m");
+        assert_eq!(
+            replay("inventory", &ordered, &ordered.options),
+            "inventory simulate --seed 7 --seeds 1 --duration 300s --rate 60 --trace"
+        );
+    }
+
+    #[test]
+    fn the_number_of_a_seed_says_whether_it_is_run_twice() {
+        let twice = |percent: u64| {
+            let ordered = typed(&format!("simulate --twice {percent}"));
+            (1_000..1_200).filter(|seed| ordered.is_run_twice(*seed)).count()
+        };
+        assert_eq!((twice(0), twice(5), twice(100)), (0, 10, 200));
+    }
+
+    #[test]
+    fn two_runs_that_differ_are_a_failure() {
+        let ordered = typed("simulate --toy --seed 7 --duration 2s --twice 100");
+        let report = run(&ordered.options, &mut RegisterWorkload::default());
+        let (first, second) = (report.trace_hash, report.trace_hash ^ 1);
+        let mut summary = Summary::default();
+        summary.add(ordered.options.clone(), report, Some(second));
+        let (options, report) = summary.failed.as_ref().expect("the two runs differ");
+        let told = failure("inventory", &ordered, options, report, summary.differs);
+        assert!(told.contains(&format!("seed 7: two runs of the same seed differ: {first:016x} and {second:016x}\n")), "{told}");
+        assert!(told.ends_with(" --seeds 1 --duration 2s --rate 60 --toy --trace --twice 100\n"), "{told}");
+        assert_eq!(summary.traces(), format!("seed 7 trace {first:016x}\n"));
+    }
 }
