@@ -3,9 +3,9 @@
 //! What is simulated, and what is checked, is the business of the binaries that are started here.
 
 use std::env;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{self, Command, ExitCode};
 
 use crate::{cargo, exit_code_of};
@@ -57,7 +57,10 @@ impl Effort {
             match (pair[0].to_str(), number) {
                 (Some("--runs"), Some(number)) => effort.runs = number,
                 (Some("--seeds"), Some(number)) => effort.seeds_max = number,
-                _ => return Err(format!("{} is not --runs N or --seeds N, with a number above 0", pair.join(" ".as_ref()).display())),
+                _ => {
+                    let said = pair.join(OsStr::new(" "));
+                    return Err(format!("{} is not --runs N or --seeds N, with a number above 0", said.display()));
+                }
             }
         }
         Ok(effort)
@@ -113,7 +116,7 @@ fn compare_builds(root: &Path, elsewhere: &Path) -> Result<Vec<String>, String> 
 }
 
 /// The lines `seed N trace HASH` of a binary that is started in a folder.
-fn traces(binary: &PathBuf, folder: &Path, flag: Option<&str>) -> Result<String, String> {
+fn traces(binary: &Path, folder: &Path, flag: Option<&str>) -> Result<String, String> {
     let mut command = Command::new(binary);
     command.args(["simulate", "--seed", "1", "--hash", "--seeds"]).arg(SEEDS.to_string()).args(flag).current_dir(folder);
     let output = command.output().map_err(|error| format!("{} cannot be started: {error}", binary.display()))?;

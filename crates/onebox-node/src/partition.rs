@@ -259,11 +259,17 @@ impl World for Threads {
             Note::DiskRoomAgain { free } => tracing::info!(free, "the disk has room again: writes are taken"),
             Note::ClockJumped { micros } => {
                 let seconds = micros as f64 / 1e6;
-                tracing::warn!(seconds, "the clock leapt forward; expiry goes on at the old pace until a restart, or until the other nodes agree");
+                tracing::warn!(
+                    seconds,
+                    "the clock leapt forward; expiry goes on at the old pace until a restart, or until the other nodes agree"
+                );
             }
             Note::ClockSkewed { ahead } => {
                 let others_ahead_seconds = ahead as f64 / 1e6;
-                tracing::warn!(others_ahead_seconds, "this machine's clock is not that of the other nodes: it does not lead until it is set right");
+                tracing::warn!(
+                    others_ahead_seconds,
+                    "this machine's clock is not that of the other nodes: it does not lead until it is set right"
+                );
             }
             Note::ClockAgrees => tracing::info!("this machine's clock agrees with the other nodes' again: it may lead"),
             Note::Members { at, members } => tracing::info!(entry = at.0, ?members, "the members are others from here on"),

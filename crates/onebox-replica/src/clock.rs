@@ -18,6 +18,11 @@ impl LogClock {
         LogClock { last: Time(0), offset: None, jumped: false }
     }
 
+    /// The latest time seen.
+    pub(crate) fn last(&self) -> Time {
+        self.last
+    }
+
     /// An entry of this time was applied or written.
     pub(crate) fn seen(&mut self, time: Time) {
         self.last = self.last.max(time);

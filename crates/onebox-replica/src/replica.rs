@@ -86,6 +86,8 @@ pub struct Status {
     pub leads: bool,
     /// Its term.
     pub term: Term,
+    /// Log time: nothing is executed before it. Whoever sets deadlines is to reckon from it, if it is ahead of their clock.
+    pub time: Time,
     /// The leader, as far as it knows.
     pub leader: Option<PeerId>,
     /// Everything up to here is known to be committed.
@@ -192,6 +194,7 @@ impl Replica {
             disk_low: self.disk_is_low(),
             leads: self.serves_reads(),
             term: self.consensus.term(),
+            time: self.clock.last(),
             leader: self.consensus.leader(),
             committed: self.consensus.committed(),
         }

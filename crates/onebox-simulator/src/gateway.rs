@@ -27,6 +27,7 @@ pub(crate) struct Gateway {
     next: u64,
     /// When anything was heard, or the target changed for want of it.
     heard_at: u64,
+    log_time: Time,
     /// When the next operation begins.
     pub(crate) ask_at: u64,
     /// When it looks at its clock next.
@@ -60,6 +61,7 @@ impl Gateway {
             reads: BTreeMap::new(),
             next: 0,
             heard_at: 0,
+            log_time: Time(0),
             ask_at: 0,
             tick_at: 0,
         }
@@ -70,8 +72,13 @@ impl Gateway {
         self.calls.len() + self.reads.len()
     }
 
-    fn now(now: u64) -> Now {
-        Now { uptime: now, log: Time(START + now) }
+    fn now(&self, now: u64) -> Now {
+        Now { uptime: now, log: self.log_time.max(Time(START + now)) }
+    }
+
+    /// Replies tell the partition's log time, which may be ahead of this clock.
+    pub(crate) fn hear_time(&mut self, log_time: Time) {
+        self.log_time = self.log_time.max(log_time);
     }
 
     pub(crate) fn ask(&mut self, now: u64, operation: usize, ask: Ask, deadline: u64) -> Vec<Wish> {
@@ -84,7 +91,8 @@ impl Gateway {
         let caller = Caller(self.next);
         self.calls.insert(caller, operation);
         let command = Command::Call { tenant: TENANT.to_owned(), method: ask.method, body: ask.body, key: None };
-        let effects = self.client.step(Self::now(now), Input::Call(caller, command, now + deadline));
+        let at = self.now(now);
+        let effects = self.client.step(at, Input::Call(caller, command, now + deadline));
         self.wishes(effects)
     }
 
@@ -95,7 +103,8 @@ impl Gateway {
             self.routes.away_from(self.routes.target());
             self.heard_at = now;
         }
-        let effects = self.client.step(Self::now(now), Input::Tick);
+        let at = self.now(now);
+        let effects = self.client.step(at, Input::Tick);
         let mut wishes = self.wishes(effects);
         let late: Vec<u64> = self.reads.iter().filter(|(_, read)| read.deadline <= now).map(|(number, _)| *number).collect();
         for number in late {
@@ -121,7 +130,8 @@ impl Gateway {
             Reply::Retry(_) | Reply::Unknown(_) => self.routes.away_from(from),
             Reply::Done { .. } | Reply::Opened(_) | Reply::Refused(_) | Reply::Withdrawn | Reply::Overloaded | Reply::SessionGone => {}
         }
-        let effects = self.client.step(Self::now(now), Input::Reply(id, reply));
+        let at = self.now(now);
+        let effects = self.client.step(at, Input::Reply(id, reply));
         self.wishes(effects)
     }
 

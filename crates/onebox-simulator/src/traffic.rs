@@ -78,11 +78,13 @@ impl World<'_> {
                     self.give(to, Input::Read(read));
                 }
             }
-            Packet::Reply(id, reply) => {
+            Packet::Reply(id, reply, log_time) => {
+                self.gateways[to - machines].hear_time(log_time);
                 let wishes = self.gateways[to - machines].reply(self.now, from as u64, id, reply);
                 self.grant(to - machines, wishes);
             }
-            Packet::ReadReply(number, reply) => {
+            Packet::ReadReply(number, reply, log_time) => {
+                self.gateways[to - machines].hear_time(log_time);
                 let wishes = self.gateways[to - machines].read_reply(self.now, from as u64, number, reply);
                 self.grant(to - machines, wishes);
             }
@@ -110,6 +112,7 @@ impl World<'_> {
 
     pub(crate) fn answer(&mut self, machine: usize, token: Token, reply: Reply) {
         let process = self.machines[machine].process.as_mut().expect("it took a turn");
+        let time = process.replica.status().time;
         let Some(waiting) = process.callers.remove(&token) else {
             return self.broken("callers are answered once", format!("{token:?} is answered by machine {machine} and waits no more"));
         };
@@ -121,8 +124,10 @@ impl World<'_> {
             other => other,
         };
         match waiting {
-            Waiting::Attempt(gateway, id) => self.send(machine, self.gateway_place(gateway), || Packet::Reply(id, reply.clone())),
-            Waiting::Read(gateway, number) => self.send(machine, self.gateway_place(gateway), || Packet::ReadReply(number, reply.clone())),
+            Waiting::Attempt(gateway, id) => self.send(machine, self.gateway_place(gateway), || Packet::Reply(id, reply.clone(), time)),
+            Waiting::Read(gateway, number) => {
+                self.send(machine, self.gateway_place(gateway), || Packet::ReadReply(number, reply.clone(), time));
+            }
             Waiting::Housekeeping => {
                 self.timeline.add(self.now, Place::Machine(machine), What::Note(format!("the world is told {reply:?}")))
             }

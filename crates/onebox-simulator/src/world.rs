@@ -11,7 +11,7 @@ use std::sync::Arc;
 use onebox_replica::{Beginning, Input, Job, Membership, Note, PeerId, PeerMessage, Query, Stop};
 use onebox_service::attempt::{Attempt, Reply, RequestId};
 use onebox_service::execute::{self, Context};
-use onebox_service::{Code, Failure, FaultKind, Service};
+use onebox_service::{Code, Failure, FaultKind, Service, Time};
 use onebox_store::{Disk, LogIndex, NodeId, Term};
 
 use crate::chance::Chance;
@@ -51,8 +51,8 @@ pub(crate) enum Packet {
     Peer(Box<PeerMessage>),
     Attempt(Attempt),
     Read(u64, Ask),
-    Reply(RequestId, Reply),
-    ReadReply(u64, Reply),
+    Reply(RequestId, Reply, Time),
+    ReadReply(u64, Reply, Time),
 }
 
 pub(crate) struct Scheduled(u64, u64, Event);

@@ -32,12 +32,8 @@ const MUTANTS: [(&str, u64); 18] = [
 ];
 
 /// Those that take many seeds, at the median.
-const SLOW: [&str; 4] = [
-    "read without a round",
-    "an old term's entry committed by count",
-    "a vote counted twice",
-    "damage cut like a torn end",
-];
+const SLOW: [&str; 4] =
+    ["read without a round", "an old term's entry committed by count", "a vote counted twice", "damage cut like a torn end"];
 
 fn setting(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(otherwise)
