@@ -1,6 +1,6 @@
 //! Everything that can go wrong, by name; when it does in a run is drawn beforehand, as a list that can be made shorter.
 //!
-//! Rot in the base is not among it: on some damaged pages redb panics twice, which ends the process, and this one with it.
+//! Rot in the base strikes rows only: on some damaged pages redb panics twice, which ends the process, and this one with it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -42,6 +42,10 @@ pub enum Fault {
     FullDisk,
     /// A bit of the log turns over while the machine is off.
     RotInLog,
+    /// A bit of a row in the base turns over while the machine is off.
+    RotInBase,
+    /// A write to the log seems to succeed, and lands at another place of the file.
+    MisdirectedWrite,
     /// The disk is replaced by an empty one.
     WipedDisk,
     /// The wall clock jumps.
@@ -59,7 +63,7 @@ pub enum Fault {
 }
 
 /// All of them, with their names.
-pub const FAULTS: [(Fault, &str); 23] = [
+pub const FAULTS: [(Fault, &str); 25] = [
     (Fault::Kill, "kill"),
     (Fault::PowerLoss, "power-loss"),
     (Fault::PowerLossAtWork, "power-loss-at-work"),
@@ -76,6 +80,8 @@ pub const FAULTS: [(Fault, &str); 23] = [
     (Fault::SyncError, "sync-error"),
     (Fault::FullDisk, "full-disk"),
     (Fault::RotInLog, "rot-in-log"),
+    (Fault::RotInBase, "rot-in-base"),
+    (Fault::MisdirectedWrite, "misdirected-write"),
     (Fault::WipedDisk, "wiped-disk"),
     (Fault::ClockJump, "clock-jump"),
     (Fault::ClockDrift, "clock-drift"),

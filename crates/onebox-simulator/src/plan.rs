@@ -64,7 +64,7 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    pub(crate) fn draw(options: &Options) -> Plan {
+    pub(crate) fn draw(options: &Options, upgradable: bool) -> Plan {
         let mut chance = Chance::stream(options.seed, "plan", 0);
         let machines = chance.pick(&[3, 3, 3, 3, 5, 1]);
         let machines = options.machines.unwrap_or(machines);
@@ -89,7 +89,9 @@ impl Plan {
             session_idle_max: chance.pick(&[20 * SECOND, 3600 * SECOND]),
             ..Limits::default()
         };
-        let mut injections = faults::draw(options.seed, &options.faults, machines, options.micros);
+        // Without a build before there is nothing to upgrade from.
+        let may: Vec<Fault> = options.faults.iter().copied().filter(|fault| *fault != Fault::Upgrade || upgradable).collect();
+        let mut injections = faults::draw(options.seed, &may, machines, options.micros);
         if let Some(keep) = &options.keep {
             injections.retain(|injection| keep.contains(&injection.number));
         }
@@ -107,7 +109,7 @@ impl Plan {
             job: chance.pick(&[(100, 400), (1_000, 20_000)]),
             link: chance.pick(&[(50, 50), (200, 300), (500, 2_000)]),
             encodes: chance.once_in(4),
-            upgrades: chance.once_in(3),
+            upgrades: chance.once_in(3) && upgradable,
             confirm: chance.pick(&[Confirm::Replicated, Confirm::Replicated, Confirm::Executed]),
             deadline: chance.pick(&[SECOND, 3 * SECOND, 10 * SECOND]),
             injections,

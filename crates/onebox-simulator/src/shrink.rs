@@ -23,7 +23,7 @@ pub struct Shrunk {
 
 /// Looks for few faults with which the run of these options breaks the same promise; gives up after so many runs.
 pub fn shrink(options: &Options, workload: &mut dyn FnMut() -> Box<dyn Workload>, runs_max: usize) -> Shrunk {
-    let all: Vec<usize> = Plan::draw(options).injections.iter().map(|injection| injection.number).collect();
+    let all: Vec<usize> = Plan::draw(options, workload().before().is_some()).injections.iter().map(|injection| injection.number).collect();
     let faults = all.len();
     let mut runs = 1;
     let wanted = promise(&run(options, &mut *workload()).verdict);

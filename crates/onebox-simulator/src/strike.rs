@@ -1,6 +1,9 @@
 //! Making things go wrong, and right again.
 
+use std::ops::ControlFlow;
+
 use onebox_replica::{Beginning, Input};
+use onebox_service::{Bytes, Keyspace};
 use onebox_store::memory::MemoryDisk;
 
 use crate::faults::{Fault, Injection};
@@ -8,6 +11,9 @@ use crate::machine::{Build, Machine};
 use crate::network::Disturbance;
 use crate::timeline::{Place, What};
 use crate::world::{Event, World};
+
+/// Bytes of a row's value that is looked for in the file of the base: enough to be no other's.
+const ROTTING_ROW_BYTES: usize = 8;
 
 impl World<'_> {
     /// Something of the list goes wrong, if it finds what it is for.
@@ -59,9 +65,14 @@ impl World<'_> {
             Fault::Isolate | Fault::CutOneWay | Fault::CutPair | Fault::Lossy | Fault::Doubled | Fault::Slow | Fault::Clogged => {
                 self.disturbed(injection, by)
             }
-            Fault::SlowDisk | Fault::DiskError | Fault::SyncError | Fault::FullDisk | Fault::RotInLog | Fault::WipedDisk => {
-                self.disk_fails(injection, runs)
-            }
+            Fault::SlowDisk
+            | Fault::DiskError
+            | Fault::SyncError
+            | Fault::FullDisk
+            | Fault::RotInLog
+            | Fault::RotInBase
+            | Fault::MisdirectedWrite
+            | Fault::WipedDisk => self.disk_fails(injection, runs),
             Fault::ClockJump => {
                 let most = [300_000, 10_000_000, 4_000_000_000][(chance >> 40) as usize % 3];
                 self.machines[machine].clock_ahead = (chance % (2 * most)) as i64 - most as i64;
@@ -116,6 +127,12 @@ impl World<'_> {
                 true
             }
             Fault::RotInLog => self.rot(machine, chance, until),
+            Fault::RotInBase if runs => self.rot_in_base(machine, chance, until),
+            Fault::MisdirectedWrite if runs && self.may_lose_a_disk(machine) => {
+                self.machines[machine].disk.misdirect_next("log/0", 1 + chance % 64);
+                self.machines[machine].rotten = true;
+                true
+            }
             Fault::WipedDisk if self.may_lose_a_disk(machine) => {
                 self.machines[machine].wipe();
                 self.timeline.add(self.now, Place::Machine(machine), What::Wiped);
@@ -273,6 +290,36 @@ impl World<'_> {
         self.machines[machine].rotten |= struck.is_some();
         self.at(until, Event::Start(machine));
         struck.is_some()
+    }
+
+    /// Turns over a bit of a row in the base while the machine is off, in every page where the row stands.
+    fn rot_in_base(&mut self, machine: usize, chance: u64, until: u64) -> bool {
+        if !self.may_lose_a_disk(machine) {
+            return false;
+        }
+        let slot = &mut self.machines[machine];
+        let Some(process) = &slot.process else { return false };
+        let mut values: Vec<Bytes> = Vec::new();
+        let read = process.replica.view().scan(&[], &[0xff], &mut |_, value| {
+            if value.len() >= ROTTING_ROW_BYTES {
+                values.push(value.into());
+            }
+            ControlFlow::Continue(())
+        });
+        slot.kill();
+        self.at(until, Event::Start(machine));
+        let slot = &mut self.machines[machine];
+        let (Ok(()), Some(bytes), Some(value)) =
+            (read, slot.disk.read_file("base.redb"), values.get(chance as usize % values.len().max(1)))
+        else {
+            return false;
+        };
+        let places: Vec<usize> = (0..bytes.len() - value.len()).filter(|at| bytes[*at..].starts_with(value)).collect();
+        for place in &places {
+            slot.disk.flip_bit("base.redb", *place as u64 + (chance >> 32) % value.len() as u64);
+        }
+        slot.rotten |= !places.is_empty();
+        !places.is_empty()
     }
 
     fn transfer(&mut self, to: usize) -> bool {

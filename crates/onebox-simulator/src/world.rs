@@ -169,9 +169,8 @@ pub fn run(options: &Options, workload: &mut dyn Workload) -> Report {
 
 impl<'w> World<'w> {
     pub(crate) fn new(options: &Options, workload: &'w mut dyn Workload) -> World<'w> {
-        let mut plan = Plan::draw(options);
-        let service_before = workload.before().filter(|_| plan.upgrades);
-        plan.upgrades = service_before.is_some();
+        let service_before = workload.before();
+        let plan = Plan::draw(options, service_before.is_some());
         let mut chance = Chance::stream(options.seed, "world", 0);
         let nodes: Vec<NodeId> = (0..plan.machines).map(|_| NodeId(u128::from(chance.draw()) << 64 | u128::from(chance.draw()))).collect();
         let voters: Vec<PeerId> = nodes.iter().map(|node| PeerId::of(*node)).collect();

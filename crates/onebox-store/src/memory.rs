@@ -19,7 +19,7 @@ mod crash;
 mod image;
 
 pub use crash::CrashKind;
-use image::{Image, Sector, pieces};
+use image::{Image, SECTOR, Sector, pieces};
 
 /// A disk in memory. Clones share it.
 #[derive(Clone)]
@@ -79,6 +79,12 @@ impl MemoryDisk {
         self.world().fail_next.push((operation.to_owned(), file_contains.to_owned()));
     }
 
+    /// Makes the next write to a file whose path contains `file_contains` land `sectors` sectors further on, where the file
+    /// begins again at its end: it seems to succeed.
+    pub fn misdirect_next(&self, file_contains: &str, sectors: u64) {
+        self.world().misdirect_next = Some((file_contains.to_owned(), sectors));
+    }
+
     /// The process was killed and the machine was not: every fault is over, nothing that was written is lost, and what
     /// was unsynced still is.
     pub fn restart_process(&self) {
@@ -86,6 +92,7 @@ impl MemoryDisk {
         world.power_fails_at = None;
         world.power_lost = false;
         world.fail_next.clear();
+        world.misdirect_next = None;
     }
 
     /// The disk as it is found after a power loss now. The same seed and kind give the same image.
@@ -305,6 +312,8 @@ struct World {
     power_fails_at: Option<u64>,
     power_lost: bool,
     fail_next: Vec<(String, String)>,
+    /// The next write to a file whose path contains this lands so many sectors further on, round the end of the file.
+    misdirect_next: Option<(String, u64)>,
 }
 
 /// One unsynced change of names. Both parts of a rename within one folder survive, or none.
@@ -400,6 +409,7 @@ impl World {
     }
 
     fn write(&mut self, number: u64, offset: u64, bytes: &[u8]) -> Result<(), Fault> {
+        let offset = self.misdirected(number, offset, bytes.len() as u64);
         let end = offset + bytes.len() as u64;
         self.grow(number, end, "write")?;
         self.bytes_written += bytes.len() as u64;
@@ -407,6 +417,14 @@ impl World {
         file.live.write(offset, bytes);
         file.note_change(offset, end);
         Ok(())
+    }
+
+    /// Where a write lands that was meant for `offset`.
+    fn misdirected(&mut self, number: u64, offset: u64, length: u64) -> u64 {
+        let file = &self.files[&number];
+        let Some((_, sectors)) = self.misdirect_next.take_if(|(part, _)| file.path.contains(part.as_str())) else { return offset };
+        let places = (file.live.len.saturating_sub(length) / SECTOR as u64).max(1);
+        (offset / SECTOR as u64 + sectors) % places * SECTOR as u64
     }
 
     fn set_len(&mut self, number: u64, len: u64) -> Result<(), Fault> {
