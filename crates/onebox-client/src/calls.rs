@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use onebox_service::attempt::Command;
+use onebox_service::buggify::buggify;
 use onebox_service::{Refusal, Time};
 
 use crate::client::Caller;
@@ -92,7 +93,8 @@ impl Calls {
     /// Attempts that have been out for long are taken for lost; they may have taken effect.
     pub(crate) fn repeat_unanswered(&mut self, now: u64) {
         for call in self.under_way.values_mut() {
-            if call.command.is_some() && call.retry_at.is_none() && call.sent_at.saturating_add(ATTEMPT_MICROS) <= now {
+            let unanswered = call.sent_at.saturating_add(ATTEMPT_MICROS) <= now || buggify("an attempt is repeated early", 64);
+            if call.command.is_some() && call.retry_at.is_none() && unanswered {
                 call.ambiguous = true;
                 call.retry_at = Some(now);
             }

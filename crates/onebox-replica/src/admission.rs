@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use onebox_service::attempt::{Attempt, Command};
+use onebox_service::buggify::buggify;
 
 use crate::input::Token;
 use crate::limits::Limits;
@@ -21,7 +22,7 @@ impl Queue {
     /// Takes an attempt in, or gives back who must be told that there is no room.
     pub(crate) fn admit(&mut self, token: Token, attempt: Attempt, limits: &Limits) -> Result<(), Token> {
         let bytes = self.bytes + bytes_of(&attempt);
-        if self.attempts.len() >= limits.queue_requests_max || bytes > limits.queue_bytes_max {
+        if self.attempts.len() >= limits.queue_requests_max || bytes > limits.queue_bytes_max || buggify("the queue seems full", 256) {
             return Err(token);
         }
         self.bytes = bytes;

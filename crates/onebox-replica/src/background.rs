@@ -4,6 +4,7 @@
 //! wait for the flush.
 
 use onebox_service::FaultKind;
+use onebox_service::buggify::buggify;
 use onebox_store::log::SegmentNumber;
 use onebox_store::state::{ScrubJob, ScrubProgress};
 
@@ -86,7 +87,7 @@ impl Replica {
         }
         if !self.jobs.history {
             let segments = self.segments_for_history();
-            if !segments.is_empty() {
+            if !segments.is_empty() && !buggify("segments stay a while", 4) {
                 self.jobs.history = true;
                 self.effects.jobs.push(Job::MoveToHistory(segments));
             }

@@ -9,6 +9,7 @@ mod convert;
 mod entries;
 mod heard;
 
+use onebox_service::buggify::buggify;
 use onebox_service::planted::planted;
 use onebox_service::{Fault, FaultKind};
 use onebox_store::log::{Appended, Batch, HardState, LogReader};
@@ -243,6 +244,9 @@ impl Consensus {
 
     /// Proposes an entry and gives its index, or `None` if it was dropped and must be undone.
     pub(crate) fn propose(&mut self, data: Vec<u8>) -> Option<LogIndex> {
+        if buggify("a proposal is dropped", 256) {
+            return None;
+        }
         if self.node.raft.state != StateRole::Leader {
             // The library would forward it.
             return None;

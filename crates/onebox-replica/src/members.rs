@@ -2,6 +2,7 @@
 
 use onebox_service::Code;
 use onebox_service::attempt::Reply;
+use onebox_service::buggify::buggify;
 use onebox_store::{LogIndex, Term};
 
 use crate::effect::Note;
@@ -13,6 +14,9 @@ use crate::replica::Replica;
 impl Replica {
     pub(crate) fn hear_peer(&mut self, clock: Clock, message: PeerMessage) {
         if self.stopped.is_some() || message.to != self.consensus.id().0 {
+            return;
+        }
+        if buggify("a message is not taken", 512) {
             return;
         }
         self.hear_build(clock, &message);

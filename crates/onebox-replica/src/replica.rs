@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 
 use onebox_service::attempt::{Attempt, Command, Reply, RequestId};
+use onebox_service::buggify::buggify;
 use onebox_service::{Code, Fault, Time};
 use onebox_store::log::{self, Cut};
 use onebox_store::names::NodeId;
@@ -344,6 +345,9 @@ impl Replica {
             let words = "the state did not reach the position asked for in time";
             self.effects.refused_reads.push((token, Reply::refused(Code::DeadlineExceeded, words)));
         }
+        if buggify("a flush is asked for early", 64) {
+            self.execution.state.request_flush();
+        }
         self.scrub_on();
         if self.ticks - self.quiet_since >= MARKER_TICKS
             && self.queue.is_empty()
@@ -386,7 +390,12 @@ impl Replica {
                 // The flusher, or the log, must catch up first; callers feel it as a queue that fills.
                 return Ok(());
             }
-            if self.execution.open_bytes() >= self.limits.entry_bytes_max {
+            if buggify("a turn ends early", 64) {
+                break;
+            }
+            if self.execution.open_bytes() >= self.limits.entry_bytes_max
+                || (!self.execution.is_empty() && buggify("an entry is full early", 32))
+            {
                 if !self.may_seal() {
                     return Ok(());
                 }

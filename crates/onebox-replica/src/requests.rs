@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use onebox_service::attempt::{Fate, RequestId, SessionId};
+use onebox_service::buggify::buggify;
 use onebox_service::keyspace::{self, PLATFORM_TABLE};
 use onebox_service::planted::planted;
 use onebox_service::{Fault, Key, Keyspace, KeyspaceMut, TenantId, Time};
@@ -184,6 +185,9 @@ impl Requests {
         let window_max = self.limits.session_window_max;
         if planted("the request table is not asked") {
             return Ok(Known::Fresh);
+        }
+        if buggify("sessions are read again", 64) {
+            self.sessions.clear();
         }
         let Some(session) = self.session(space, id.session.0)? else { return Ok(Known::SessionGone) };
         if session.row.expires <= now {

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use onebox_service::buggify::buggify;
 use onebox_service::{Fault, FaultKind, Time};
 use onebox_store::state::{Applied, Chain, SnapshotFacts, SnapshotImport, SnapshotSource, StateDigest};
 use onebox_store::{Disk, LogIndex, NodeId, Term};
@@ -194,11 +195,11 @@ impl Replica {
             let now = self.ticks;
             let kept = self.snapshots.given.get_mut(&to).filter(|given| given.source.facts().applied.index.0 == fetch.at);
             let (source, after) = match kept {
-                Some(given) => {
+                Some(given) if !buggify("the source of a snapshot is forgotten", 16) => {
                     given.used_at = now;
                     (given.source.clone(), fetch.after)
                 }
-                None => {
+                Some(_) | None => {
                     let source = self.execution.state.snapshot();
                     if source.facts().applied.index.0 < fetch.at_least.max(1) {
                         // The peer asks again when there is more in the base.

@@ -9,6 +9,7 @@
 
 pub mod attempt;
 pub mod budget;
+pub mod buggify;
 pub mod execute;
 pub mod fault;
 pub mod feature;

@@ -2,7 +2,7 @@
 
 use onebox_replica::Beginning;
 use onebox_service::execute::{self, Context};
-use onebox_service::{Budget, Failure, TenantId, version};
+use onebox_service::{Budget, Failure, TenantId, buggify, version};
 use onebox_store::state::View;
 
 use crate::checks::{Broken, Verdict, seconds};
@@ -140,6 +140,7 @@ impl World<'_> {
             entries: self.judge.agreement.last().0,
             messages: (self.network.sent, self.network.lost, self.network.doubled),
             faults: self.counts,
+            unlikely: buggify::end(),
             trace_hash: self.timeline.hash(),
             timeline: self.timeline,
         }

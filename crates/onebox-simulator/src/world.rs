@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use onebox_replica::{Beginning, Input, Job, Membership, Note, PeerId, PeerMessage, Query, Stop};
 use onebox_service::attempt::{Attempt, Reply, RequestId};
+use onebox_service::buggify::{self, Taken};
 use onebox_service::execute::{self, Context};
 use onebox_service::{Code, Failure, FaultKind, Service, Time};
 use onebox_store::{Disk, LogIndex, NodeId, Term};
@@ -148,6 +149,8 @@ pub struct Report {
     pub messages: (u64, u64, u64),
     /// How often each fault struck, and found nothing to strike.
     pub faults: Counts,
+    /// How often each place in the code that was met made something unlikely happen.
+    pub unlikely: Taken,
     /// A hash of everything that happened, in order: equal for equal runs.
     pub trace_hash: u64,
     /// What happened.
@@ -156,6 +159,9 @@ pub struct Report {
 
 /// Runs a seed.
 pub fn run(options: &Options, workload: &mut dyn Workload) -> Report {
+    if !options.faults.is_empty() {
+        buggify::begin(options.seed);
+    }
     let mut world = World::new(options, workload);
     world.begin();
     let verdict = loop {

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, VecDeque};
 
 use onebox_service::Fault;
+use onebox_service::buggify::buggify;
 use onebox_store::LogIndex;
 use onebox_store::log::{HardState, LogReader};
 use raft::eraftpb::{self, ConfState};
@@ -60,7 +61,8 @@ impl Entries {
         while self.page.front().is_some_and(|entry| entry.index <= index) {
             self.page.pop_front();
         }
-        while self.tail_bytes > self.tail_bytes_kept && self.tail.front().is_some_and(|entry| entry.index <= index) {
+        let kept = if buggify("the tail is forgotten", 16) { 0 } else { self.tail_bytes_kept };
+        while self.tail_bytes > kept && self.tail.front().is_some_and(|entry| entry.index <= index) {
             self.tail_bytes -= self.tail.pop_front().map_or(0, |entry| entry.data.len());
         }
         // An entry without data costs no bytes, and memory nevertheless.

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use onebox_service::buggify::buggify;
 use onebox_service::planted::planted;
 use onebox_service::{Fault, FaultKind};
 
@@ -133,7 +134,7 @@ impl LogWriter {
     }
 
     fn write(&mut self, batch: &Batch, bytes: u64, entries: Option<FrameEntries>) -> Result<Appended, Fault> {
-        let full = self.leave_segment || self.durable.end.offset + bytes > self.segment_bytes;
+        let full = self.leave_segment || buggify("a segment ends early", 64) || self.durable.end.offset + bytes > self.segment_bytes;
         let made = full.then(|| self.last.next());
         let place = if full { self.make_segment()? } else { self.durable.end };
         let sequence = self.durable.sequence.next();

@@ -17,6 +17,8 @@ use crate::verbs::terminal::print;
 /// Makes a new workload for each run.
 pub(crate) type NewWorkload<'w> = dyn Fn() -> Box<dyn Workload> + Sync + 'w;
 
+/// Times that a fault may find nothing to strike, if it never strikes at all.
+const MISSES_MAX: u64 = 100;
 /// Runs that shrinking a failure may take.
 const SHRINK_RUNS_MAX: usize = 400;
 /// Letters after a number, and the seconds that each stands for.
@@ -117,6 +119,10 @@ pub(crate) fn run_verb(name: &str, workload: Option<&NewWorkload<'_>>, arguments
     let mut shown = last.cloned();
     let Some((options, report)) = &summary.failed else {
         draw(name, &ordered, arguments, shown.as_ref())?;
+        if let [fault, ..] = summary.never_struck()[..] {
+            print(&format!("\nno {fault} of all that were drawn found anything to strike: nothing is known of it\n"))?;
+            return Ok(ExitCode::FAILURE);
+        }
         return Ok(ExitCode::SUCCESS);
     };
     print(&failure(name, &ordered, options, report, summary.differs))?;
@@ -230,6 +236,8 @@ struct Summary {
     leaders: Vec<usize>,
     acknowledged: Vec<u64>,
     faults: BTreeMap<Fault, (u64, u64)>,
+    /// How often each place in the code made the unlikely happen.
+    unlikely: BTreeMap<&'static str, u64>,
     /// The hash of each seed's trace.
     hashes: BTreeMap<u64, u64>,
     failed: Option<(Options, Report)>,
@@ -252,6 +260,9 @@ impl Summary {
         for (fault, (struck, missed)) in &report.faults {
             let sum = self.faults.entry(*fault).or_default();
             *sum = (sum.0 + struck, sum.1 + missed);
+        }
+        for (place, taken) in &report.unlikely {
+            *self.unlikely.entry(place).or_default() += taken;
         }
         let differs = again.filter(|again| *again != report.trace_hash);
         if (report.verdict == Verdict::Kept && differs.is_none()) || self.failed.is_some() {
@@ -317,7 +328,16 @@ impl Summary {
                 if *missed > 0 { format!(" (and {missed} that found nothing to strike)") } else { String::new() }
             );
         }
+        for (place, taken) in &self.unlikely {
+            let _ = writeln!(out, "{taken:>9} times {place}");
+        }
         out
+    }
+
+    /// Faults that were drawn often and never found anything to strike: what is believed to be tested is not.
+    fn never_struck(&self) -> Vec<Fault> {
+        let never = |(struck, missed): &(u64, u64)| *struck == 0 && *missed >= MISSES_MAX;
+        self.faults.iter().filter(|(_, counts)| never(counts)).map(|(fault, _)| *fault).collect()
     }
 }
 
