@@ -23,8 +23,8 @@ const HISTORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/history
 const STATED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/history.txt");
 
 const IN_MEMORY: &str = "a state in memory can be read";
-const ADVICE: &str = "Logs hold such entries, so replicas of two builds would differ. If how entries are read has changed by mistake, \
-    or what an event does, take it back. If an event is meant to do something else, that needs a new version of apply beside the old \
+const ADVICE: &str = "Logs hold such entries, so replicas of two builds would differ. If how entries are read, or what an event does, \
+    has changed by mistake, take it back. If an event is meant to do something else, that needs a new version of apply beside the old \
     one: see `Service::versions` in crates/onebox-service/src/service.rs, and for the platform's own rows and the layout of entries \
     crates/onebox-replica/FORMAT.md";
 
@@ -49,7 +49,8 @@ fn a_history_that_an_older_build_wrote_leads_to_the_same_state() {
     for (number, entry) in (1u64..).zip(&entries) {
         let index = LogIndex(number);
         let applied = execution.apply(index, entry);
-        let time = applied.unwrap_or_else(|stop| panic!("entry {number} of history.bin is not applied as it was written: {stop:?}. {ADVICE}"));
+        let time =
+            applied.unwrap_or_else(|stop| panic!("entry {number} of history.bin is not applied as it was written: {stop:?}. {ADVICE}"));
         execution.state_mut().commit_entry(index, TERM, time);
         if is_stated(number, entries.len() as u64) {
             let expected = stated.next().unwrap_or("nothing");
@@ -110,7 +111,8 @@ impl Happened {
     fn of(entries: &[&[u8]]) -> Happened {
         let mut happened = Happened::default();
         for (number, bytes) in (1u64..).zip(entries) {
-            let entry = Entry::decode(bytes).unwrap_or_else(|what| panic!("entry {number} of the history cannot be read: {what}. {ADVICE}"));
+            let entry =
+                Entry::decode(bytes).unwrap_or_else(|what| panic!("entry {number} of the history cannot be read: {what}. {ADVICE}"));
             for record in entry.records() {
                 let record = record.unwrap_or_else(|what| panic!("a record of entry {number} cannot be read: {what}. {ADVICE}"));
                 happened.events.extend(record.events().map(|(event, _)| event));
@@ -216,7 +218,9 @@ impl Writer {
         self.begin();
         match self.entries + 1 {
             // Nobody uses it: it expires.
-            IDLE_SESSION_AT => drop(self.open_session()),
+            IDLE_SESSION_AT => {
+                self.open_session();
+            }
             TENANT_AT => self.carry_out(Command::CreateTenant { name: "second".to_owned() }),
             WITHDRAW_AT => self.carry_out(Command::Withdraw),
             TOUCH_AT => self.carry_out(Command::TouchSession),
