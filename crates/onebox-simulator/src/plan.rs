@@ -28,6 +28,11 @@ pub struct Options {
 }
 
 impl Options {
+    /// Whether neither faults nor unlikely things are asked for.
+    pub(crate) fn nothing_goes_wrong(&self) -> bool {
+        self.faults.is_empty() || self.keep.as_ref().is_some_and(Vec::is_empty)
+    }
+
     /// A minute with every fault.
     pub fn of_seed(seed: u64) -> Options {
         let faults = FAULTS.iter().map(|(fault, _)| *fault).collect();
@@ -76,8 +81,8 @@ impl Plan {
             queue_bytes_max: 256 * KIB,
             reads_waiting_max: chance.pick(&[8, 256]),
             held_answers_max: chance.pick(&[4, 64, 1024]),
-            dirty_bytes_max: chance.pick(&[24 * KIB, 128 * KIB, 512 * KIB, 4096 * KIB, 4096 * KIB]),
-            log_replay_bytes_max: chance.pick(&[16 * KIB, 128 * KIB, 512 * KIB, 8192 * KIB, 8192 * KIB]) as u64,
+            dirty_bytes_max: chance.pick(&[48 * KIB, 128 * KIB, 512 * KIB, 4096 * KIB, 4096 * KIB, 4096 * KIB]),
+            log_replay_bytes_max: chance.pick(&[48 * KIB, 256 * KIB, 1024 * KIB, 8192 * KIB, 8192 * KIB, 8192 * KIB]) as u64,
             disk_free_min: 256 * KIB as u64,
             message_bytes_max: chance.pick(&[1, 2 * KIB, 1024 * KIB, 1024 * KIB]) as u64,
             messages_in_flight_max: chance.pick(&[1, 3, 256, 256]),
@@ -102,7 +107,7 @@ impl Plan {
             election_ticks: chance.pick(&[4, 5, 10]),
             // A frame can hold an entry of any size that the budgets allow, which the small requests here never reach.
             segment_bytes: chance.pick(&[64 * KIB as u64, 128 * KIB as u64, 512 * KIB as u64]),
-            flush_bytes: chance.pick(&[2 * KIB, 16 * KIB, 64 * KIB, 256 * KIB, 256 * KIB, 256 * KIB, 1024 * KIB, 1024 * KIB]),
+            flush_bytes: chance.pick(&[2 * KIB, 32 * KIB, 128 * KIB, 256 * KIB, 256 * KIB, 256 * KIB, 1024 * KIB, 1024 * KIB]),
             limits,
             turn: chance.pick(&[2, 20, 300]),
             sync: chance.pick(&[(50, 50), (100, 900), (1_000, 4_000)]),

@@ -159,7 +159,7 @@ pub struct Report {
 
 /// Runs a seed.
 pub fn run(options: &Options, workload: &mut dyn Workload) -> Report {
-    if !options.faults.is_empty() {
+    if !options.nothing_goes_wrong() {
         buggify::begin(options.seed);
     }
     let mut world = World::new(options, workload);
