@@ -131,7 +131,7 @@ impl Machine {
             node: self.node,
             seed: self.chance.draw(),
             segment_bytes: plan.segment_bytes,
-            cache_bytes: 256 * 1024,
+            cache_bytes: plan.cache_bytes,
             flush_bytes_target: plan.flush_bytes,
             election_ticks: plan.election_ticks,
             beginning: self.beginning.clone(),

@@ -49,6 +49,7 @@ pub(crate) struct Plan {
     pub(crate) election_ticks: usize,
     pub(crate) segment_bytes: u64,
     pub(crate) flush_bytes: usize,
+    pub(crate) cache_bytes: usize,
     pub(crate) limits: Limits,
     /// Microseconds from an input to the turn that takes it.
     pub(crate) turn: u64,
@@ -117,6 +118,7 @@ impl Plan {
             upgrades: chance.once_in(3) && upgradable,
             confirm: chance.pick(&[Confirm::Replicated, Confirm::Replicated, Confirm::Executed]),
             deadline: chance.pick(&[SECOND, 3 * SECOND, 10 * SECOND]),
+            cache_bytes: chance.pick(&[128 * KIB, 4096 * KIB, 4096 * KIB]),
             injections,
         }
     }
