@@ -22,6 +22,8 @@ pub(crate) use secrets::reaches_secret;
 pub(crate) struct Model {
     pub(crate) package: String,
     pub(crate) service: ServiceDescriptor,
+    /// The versions of apply that a build of it runs: the oldest and the newest.
+    pub(crate) versions: (u32, u32),
     /// The package's messages, nested ones too, without the entries of maps.
     pub(crate) messages: Vec<MessageDescriptor>,
     pub(crate) methods: Vec<Method>,
@@ -124,13 +126,14 @@ pub(crate) fn read(sources: &Sources) -> Result<Model, SchemaError> {
     let files = package_files(sources, &package)?;
     let messages = messages::read(&files)?;
     let service = the_service(sources, &files)?;
+    let versions = versions(&service)?;
     let methods = service.methods().map(|method| read_method(&package, method)).collect::<Result<Vec<_>, _>>()?;
     check_requests(&methods)?;
     routes::check_distinct(&methods)?;
     let events = events::read(&messages)?;
     let refusals = messages.iter().filter_map(refusals::read).collect::<Result<Vec<_>, _>>()?;
     let tables = tables::read(&messages)?;
-    let model = Model { package, service, messages, methods, events, refusals, tables };
+    let model = Model { package, service, versions, messages, methods, events, refusals, tables };
     secrets::check(&model)?;
     names::check(&model, &files)?;
     Ok(model)
@@ -161,6 +164,16 @@ fn the_service(sources: &Sources, files: &[FileDescriptor]) -> Result<ServiceDes
             second.name()
         ))),
     }
+}
+
+fn versions(service: &ServiceDescriptor) -> Result<(u32, u32), SchemaError> {
+    let options = crate::options::service(service);
+    let (oldest, newest) = (options.oldest_version.max(1), options.newest_version.max(1));
+    if oldest <= newest {
+        return Ok((oldest, newest));
+    }
+    let words = format!("oldest_version {oldest} is above newest_version {newest}; a build runs every version from the one to the other");
+    Err(service.wrong_option(crate::options::SERVICE, words))
 }
 
 fn read_method(package: &str, method: MethodDescriptor) -> Result<Method, SchemaError> {

@@ -2,12 +2,13 @@
 //! is an event without an id.
 
 use prost::Message;
-use prost_reflect::{DynamicMessage, FieldDescriptor, MessageDescriptor, MethodDescriptor, ReflectMessage};
+use prost_reflect::{DynamicMessage, FieldDescriptor, MessageDescriptor, MethodDescriptor, ReflectMessage, ServiceDescriptor};
 
 /// The descriptor paths of the options, inside the thing that carries them.
 pub(crate) const EVENT: &[i32] = &[7, 52701];
 pub(crate) const REFUSAL: &[i32] = &[7, 52702];
 pub(crate) const TABLE: &[i32] = &[7, 52703];
+pub(crate) const SERVICE: &[i32] = &[3, 52705];
 pub(crate) const HTTP: &[i32] = &[4, 72_295_728];
 
 /// `(onebox.event)`.
@@ -59,6 +60,15 @@ pub(crate) struct FieldOptions {
     pub(crate) secret: bool,
 }
 
+/// `(onebox.service)`.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct ServiceOptions {
+    #[prost(uint32, tag = "1")]
+    pub(crate) newest_version: u32,
+    #[prost(uint32, tag = "2")]
+    pub(crate) oldest_version: u32,
+}
+
 /// `(google.api.http)`.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct HttpRule {
@@ -91,6 +101,10 @@ struct MethodOptions {
 /// Whether a method has `(onebox.method) = { read_only: true }`.
 pub(crate) fn read_only(method: &MethodDescriptor) -> bool {
     option::<MethodOptions>(&method.options(), "onebox.method").is_some_and(|options| options.read_only)
+}
+
+pub(crate) fn service(service: &ServiceDescriptor) -> ServiceOptions {
+    option(&service.options(), "onebox.service").unwrap_or_default()
 }
 
 pub(crate) fn http(method: &MethodDescriptor) -> Option<HttpRule> {

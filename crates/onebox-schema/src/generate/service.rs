@@ -76,10 +76,17 @@ fn service_text(model: &Model) -> String {
             refusal.message.name()
         );
     }
+    let versions = match model.versions {
+        (1, 1) => String::new(),
+        (oldest, newest) => {
+            format!("fn versions(&self) -> ::core::ops::RangeInclusive<u32> {{ {oldest}..={newest} }}\n")
+        }
+    };
     format!(
         "/// The service `{full}`.\n#[derive(Debug, Clone, Copy, Default)]\npub struct {service};\n\
          impl onebox_private::Service for {service} {{\n\
          fn schema(&self) -> &'static onebox_private::Schema {{ &SCHEMA }}\n\
+         {versions}\
          fn execute(&self, method: onebox_private::MethodId, tx: &mut onebox_private::Tx<'_>, request: &[u8]) \
          -> onebox_private::Outcome<::std::vec::Vec<u8>> {{\nmatch method.0 {{\n{execute}}}\n}}\n\
          fn query(&self, method: onebox_private::MethodId, reader: &onebox_private::Reader<'_>, request: &[u8]) \

@@ -34,6 +34,21 @@ fn a_schema_without_mistakes_compiles() {
 }
 
 #[test]
+fn versions_of_apply() {
+    let text = |options: &str| {
+        format!("message R {{}}\nmessage A {{}}\nservice S {{\n option (onebox.service) = {options};\n rpc Do(R) returns (A); }}")
+    };
+    let generated = |options: &str| compile_text(&text(options), None).map_or_else(|error| error.to_string(), |compiled| compiled.rust);
+    assert!(generated("{ newest_version: 3 }").contains("{ 1..=3 }"), "from the first on");
+    assert!(generated("{ oldest_version: 2 newest_version: 3 }").contains("{ 2..=3 }"));
+    assert!(!generated("{ newest_version: 1 }").contains("fn versions"), "the first alone is what is so anyway");
+    check(
+        &text("{ oldest_version: 2 }"),
+        expect!["shop.proto:4: oldest_version 2 is above newest_version 1; a build runs every version from the one to the other"],
+    );
+}
+
+#[test]
 fn syntax_and_unknown_types() {
     check("\n\nmessage Row { uint64 id = ; }", expect!["shop.proto:3: expected an integer, but found ';'"]);
     check("\nmessage Row { Nothing id = 1; }", expect!["shop.proto:2: name 'Nothing' is not defined"]);

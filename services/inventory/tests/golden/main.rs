@@ -25,8 +25,7 @@ const STATED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/history.
 const IN_MEMORY: &str = "a state in memory can be read";
 const ADVICE: &str = "Logs hold such entries, so replicas of two builds would differ. If how entries are read, or what an event does, \
     has changed by mistake, take it back. If an event is meant to do something else, that needs a new version of apply beside the old \
-    one: see `Service::versions` in crates/onebox-service/src/service.rs, and for the platform's own rows and the layout of entries \
-    crates/onebox-replica/FORMAT.md";
+    one: see docs/upgrades.md, and for the platform's own rows and the layout of entries crates/onebox-replica/FORMAT.md";
 
 const TERM: Term = Term(1);
 /// Chain and digest are stated after every entry whose number this divides, and after the last.
