@@ -6,7 +6,8 @@
 use std::sync::Arc;
 
 use onebox_replica::entry::Record;
-use onebox_service::{MethodId, Reader, Refusal, Service};
+use onebox_service::{Method, MethodId, Reader, Refusal, Service};
+use prost::Message;
 
 use crate::chance::Chance;
 
@@ -64,6 +65,39 @@ pub struct Ask {
     pub reads: bool,
     /// Whether, carried out, it always records events: its acknowledgement is then looked for in the log.
     pub records: bool,
+}
+
+impl Ask {
+    /// A request of a read-only method.
+    pub fn reads<M: Method>(request: &M::Request) -> Ask {
+        Ask { method: M::ID, body: request.encode_to_vec(), reads: true, records: false }
+    }
+
+    /// A request that records events whenever it is carried out.
+    pub fn records<M: Method>(request: &M::Request) -> Ask {
+        Ask { records: true, ..Ask::may_record::<M>(request) }
+    }
+
+    /// A request that may also be carried out without recording anything.
+    pub fn may_record<M: Method>(request: &M::Request) -> Ask {
+        Ask { reads: false, ..Ask::reads::<M>(request) }
+    }
+
+    /// What was asked, if this is the method.
+    ///
+    /// # Panics
+    /// If the bytes are not a request of the method.
+    pub fn request<M: Method>(&self) -> Option<M::Request> {
+        (self.method == M::ID).then(|| M::Request::decode(&self.body[..]).expect("a request decodes as what it was encoded from"))
+    }
+
+    /// The answer that this request was given, if this is the method.
+    ///
+    /// # Panics
+    /// If the bytes are not a response of the method.
+    pub fn answer<M: Method>(&self, response: &[u8]) -> Option<M::Response> {
+        (self.method == M::ID).then(|| M::Response::decode(response).expect("a response decodes as what it was encoded from"))
+    }
 }
 
 /// What a client did, and what it was told.

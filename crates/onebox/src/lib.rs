@@ -8,7 +8,7 @@ pub use onebox_service::{
     Apply, BadRequest, Code, Event, EventId, Fact, Feature, Key, Method, MethodId, Outcome, Query, Read, Reader, Refusal, RefusalMessage,
     Request, Row, Rows, Scan, Schema, Service, Spec, Table, TenantId, Time, Tx, refuse, spec,
 };
-pub use onebox_simulator::{Ask, Chance, Ended, Operation, Workload};
+pub use onebox_simulator::{Ask, Chance, Ended, Operation, Record, Workload};
 pub use testing::{check_pages, check_specs, not_shown_by_specs};
 
 mod binary;

@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use onebox::private::prost::Message;
-use onebox::{Ask, Chance, Method, Reader, Refusal, Service, Workload};
+use onebox::{Ask, Chance, Reader, Refusal, Service, Workload};
 
 use crate::*;
 
@@ -35,26 +34,23 @@ impl Workload for Life {
             20..24 if self.locations.len() < LOCATIONS_MAX => self.add_locations(chance),
             24..27 if self.products.len() < PRODUCTS_MAX => self.add_products(chance),
             27..32 => {
-                writes::<MoveLocation>(&MoveLocationRequest { location: self.location(chance), new_parent: self.location(chance) }, false)
+                Ask::may_record::<MoveLocation>(&MoveLocationRequest { location: self.location(chance), new_parent: self.location(chance) })
             }
             32..68 => self.update_stock(chance),
             68..84 => self.reserve(chance),
             84..94 => self.fulfill(chance),
-            _ => writes::<Cancel>(&CancelRequest { reservation: self.reservation(chance) }, true),
+            _ => Ask::records::<Cancel>(&CancelRequest { reservation: self.reservation(chance) }),
         }
     }
 
     fn told(&mut self, ask: &Ask, answer: Result<&[u8], &Refusal>) {
         let Ok(response) = answer else { return };
-        if ask.method == AddLocations::ID {
-            let added = AddLocationsResponse::decode(response).expect("a response of AddLocations");
+        if let Some(added) = ask.answer::<AddLocations>(response) {
             added.locations.iter().for_each(|node| self.learn(node));
-        } else if ask.method == AddProducts::ID {
-            let skus = AddProductsRequest::decode(&ask.body[..]).expect("a request of AddProducts").skus;
-            let products = AddProductsResponse::decode(response).expect("a response of AddProducts").products;
-            self.products.extend(products.into_iter().zip(skus));
-        } else if ask.method == Reserve::ID {
-            self.reservations.push(ReserveResponse::decode(response).expect("a response of Reserve").reservation);
+        } else if let (Some(asked), Some(added)) = (ask.request::<AddProducts>(), ask.answer::<AddProducts>(response)) {
+            self.products.extend(added.products.into_iter().zip(asked.skus));
+        } else if let Some(reserved) = ask.answer::<Reserve>(response) {
+            self.reservations.push(reserved.reservation);
             if self.reservations.len() > RESERVATIONS_MAX {
                 self.reservations.remove(0);
             }
@@ -91,14 +87,6 @@ impl Workload for Life {
     }
 }
 
-fn writes<M: Method>(request: &M::Request, records: bool) -> Ask {
-    Ask { method: M::ID, body: request.encode_to_vec(), reads: false, records }
-}
-
-fn reads<M: Method>(request: &M::Request) -> Ask {
-    Ask { method: M::ID, body: request.encode_to_vec(), reads: true, records: false }
-}
-
 impl Life {
     fn learn(&mut self, node: &LocationNode) {
         self.locations.push(node.id);
@@ -109,9 +97,9 @@ impl Life {
         let location = if chance.once_in(3) { 0 } else { self.location(chance) };
         // The costliest of all requests.
         if chance.once_in(8) {
-            reads::<ListLocations>(&ListLocationsRequest { location })
+            Ask::reads::<ListLocations>(&ListLocationsRequest { location })
         } else {
-            reads::<GetStock>(&GetStockRequest { location })
+            Ask::reads::<GetStock>(&GetStockRequest { location })
         }
     }
 
@@ -121,13 +109,13 @@ impl Life {
         let name = if chance.once_in(6) { "Shelf".to_owned() } else { format!("Shelf {}", self.names) };
         let child = NewLocation { name: "Box".to_owned(), children: Vec::new() };
         let locations = vec![NewLocation { name, children: vec![child] }];
-        writes::<AddLocations>(&AddLocationsRequest { parent, locations }, true)
+        Ask::records::<AddLocations>(&AddLocationsRequest { parent, locations })
     }
 
     fn add_products(&self, chance: &mut Chance) -> Ask {
         let sku = |part: u64, chance: &mut Chance| if chance.once_in(12) { "GPU".to_owned() } else { format!("GPU {}-{part}", self.names) };
         let skus = (0..1 + chance.below(2)).map(|part| sku(part, chance)).collect();
-        writes::<AddProducts>(&AddProductsRequest { skus }, true)
+        Ask::records::<AddProducts>(&AddProductsRequest { skus })
     }
 
     fn update_stock(&self, chance: &mut Chance) -> Ask {
@@ -137,8 +125,8 @@ impl Life {
             1..4 => -magnitude,
             _ => magnitude,
         };
-        let (location, product) = (self.location(chance), self.product(chance));
-        writes::<UpdateStock>(&UpdateStockRequest { location, product, change }, change != 0)
+        let ask = UpdateStockRequest { location: self.location(chance), product: self.product(chance), change };
+        if change == 0 { Ask::may_record::<UpdateStock>(&ask) } else { Ask::records::<UpdateStock>(&ask) }
     }
 
     fn reserve(&self, chance: &mut Chance) -> Ask {
@@ -149,7 +137,7 @@ impl Life {
         let lines = (0..1 + chance.below(2)).map(|_| line(chance)).collect();
         let code = format!("R{}", if chance.once_in(10) { chance.below(self.names) } else { self.names });
         let location = if chance.once_in(2) { 0 } else { self.location(chance) };
-        writes::<Reserve>(&ReserveRequest { code, location, lines, ..ReserveRequest::default() }, true)
+        Ask::records::<Reserve>(&ReserveRequest { code, location, lines, ..ReserveRequest::default() })
     }
 
     fn fulfill(&self, chance: &mut Chance) -> Ask {
@@ -159,7 +147,7 @@ impl Life {
             quantity: chance.below(3) as i64 + 1,
         };
         let picks = (0..chance.below(3)).map(|_| pick(chance)).collect();
-        writes::<Fulfill>(&FulfillRequest { reservation: self.reservation(chance), picks }, true)
+        Ask::records::<Fulfill>(&FulfillRequest { reservation: self.reservation(chance), picks })
     }
 
     fn location(&self, chance: &mut Chance) -> u64 {
