@@ -157,9 +157,7 @@ impl Machine {
     /// Ends the process without warning. What it wrote and did not sync is still unsynced.
     pub(crate) fn kill(&mut self) {
         if let Some(process) = self.process.take() {
-            // Nothing that an orderly end of a value would still write may reach the disk.
-            self.disk.fail_after(0);
-            drop(process);
+            self.forget(process);
         }
         self.incarnation += 1;
         self.power_fails_at = None;
@@ -171,12 +169,20 @@ impl Machine {
         let kind = self.chance.pick(&[CrashKind::DropAll, CrashKind::KeepAll, CrashKind::Random, CrashKind::Random, CrashKind::Random]);
         let image = self.disk.crash_image(self.chance.draw(), kind);
         if let Some(process) = self.process.take() {
-            self.disk.fail_after(0);
-            drop(process);
+            self.forget(process);
         }
         self.incarnation += 1;
         self.power_fails_at = None;
         self.disk = image;
+    }
+
+    /// A process that is gone does nothing more: nothing that an orderly end of a value would still write may reach the disk.
+    fn forget(&mut self, process: Process) {
+        self.disk.fail_after(0);
+        if self.rotten {
+            // Where pages may make no sense, redb's orderly end may panic, which a killed process does not come to.
+            std::mem::forget(process);
+        }
     }
 
     /// The machine will lose power with one of the next changes of its disk.

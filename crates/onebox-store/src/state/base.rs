@@ -7,6 +7,7 @@
 use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use onebox_service::{Bytes, Fault, FaultKind};
@@ -36,7 +37,10 @@ pub(crate) const FOLDER: &str = "";
 
 /// The open file, for as long as anything reads it.
 pub(crate) struct Base {
-    database: Database,
+    /// There until it is dropped.
+    database: Option<Database>,
+    /// Something in the file was found to be damaged.
+    is_damaged: AtomicBool,
     file: Arc<dyn DiskFile>,
     /// The first fault of the disk. redb works no more after one, and says then only that there was one.
     first_fault: Arc<OnceLock<Fault>>,
@@ -82,7 +86,7 @@ impl BaseReader {
 
     fn begin(base: Arc<Base>) -> Result<BaseReader, Fault> {
         let (rows, meta) = base.guarded("open", &|| "the tables of rows and of the applied position".to_owned(), || {
-            let transaction = base.database.begin_read()?;
+            let transaction = base.database().begin_read()?;
             let meta = transaction.open_table(META)?.get(META_KEY)?.map(|record| record.value().to_vec());
             Ok((transaction.open_table(ROWS)?, meta))
         })?;
@@ -114,7 +118,7 @@ impl BaseReader {
             let Some(row) = self.rows.get(key)? else { return Ok(None) };
             Ok(Some(value_of(key, row.value()).map(Bytes::from)))
         })?;
-        found.transpose()
+        self.base.noted(found.transpose())
     }
 
     /// A scan of `from <= key < to`, or to the end.
@@ -141,7 +145,7 @@ impl Base {
         let opened = catch_unwind(AssertUnwindSafe(|| Builder::new().set_cache_size(cache_bytes).create_with_backend(backend)));
         let what = || "the file as a whole".to_owned();
         match opened {
-            Ok(Ok(database)) => Ok(Base { database, file, first_fault }),
+            Ok(Ok(database)) => Ok(Base { database: Some(database), is_damaged: AtomicBool::new(false), file, first_fault }),
             Ok(Err(error)) => Err(fault_of("open", &what, error.into(), first_fault.get())),
             Err(_panic) => Err(panicked("open", &what)),
         }
@@ -155,7 +159,7 @@ impl Base {
     /// Writes some rows, ascending by key, without making them durable.
     pub(crate) fn write_part<'r>(&self, rows: impl IntoIterator<Item = (&'r [u8], &'r [u8])>) -> Result<(), Fault> {
         self.guarded("install", &|| "the rows of a snapshot".to_owned(), || {
-            let mut transaction = self.database.begin_write()?;
+            let mut transaction = self.database().begin_write()?;
             transaction.set_durability(Durability::None)?;
             let mut table = transaction.open_table(ROWS)?;
             let mut scratch = Vec::new();
@@ -174,7 +178,7 @@ impl Base {
         let place = std::cell::RefCell::new(&mut last);
         let what = || format!("the rows after {}", describe(&place.borrow()));
         let counted = self.guarded("flush", &what, || {
-            let mut transaction = self.database.begin_write()?;
+            let mut transaction = self.database().begin_write()?;
             transaction.set_durability(Durability::Immediate)?;
             // Without it a start after a crash would read the whole file.
             transaction.set_quick_repair(true);
@@ -215,10 +219,32 @@ impl Base {
         what: &dyn Fn() -> String,
         work: impl FnOnce() -> Result<T, redb::Error>,
     ) -> Result<T, Fault> {
-        match catch_unwind(AssertUnwindSafe(work)) {
+        self.noted(match catch_unwind(AssertUnwindSafe(work)) {
             Ok(Ok(done)) => Ok(done),
             Ok(Err(error)) => Err(fault_of(operation, what, error, self.first_fault.get())),
             Err(_panic) => Err(panicked(operation, what)),
+        })
+    }
+
+    fn noted<T>(&self, result: Result<T, Fault>) -> Result<T, Fault> {
+        if result.as_ref().is_err_and(|fault| fault.kind == FaultKind::Damage) {
+            self.is_damaged.store(true, Ordering::Relaxed);
+        }
+        result
+    }
+
+    fn database(&self) -> &Database {
+        self.database.as_ref().expect("it is there until the base is dropped")
+    }
+}
+
+impl Drop for Base {
+    /// redb closes a file by writing to it once more. On pages that make no sense that panics, and again while it unwinds, which ends
+    /// the process. So a file that is known to be damaged is left as a kill would leave it; the memory is gone with the replica, which
+    /// has stopped.
+    fn drop(&mut self) {
+        if self.is_damaged.load(Ordering::Relaxed) {
+            std::mem::forget(self.database.take());
         }
     }
 }
@@ -267,11 +293,11 @@ impl BaseScan {
             Ok(Some((key, stored, checked)))
         })?;
         let Some((key, stored, value_len)) = next else { return Ok(None) };
-        let row = BaseRow { value_len: value_len?, key, stored };
+        let row = BaseRow { value_len: base.noted(value_len)?, key, stored };
         let above = if *delivered { row.key() > &last[..] } else { row.key() >= &last[..] };
         if !above || end.as_deref().is_some_and(|end| row.key() >= end) {
             let detail = format!("{}: {} is out of order", between(last, end.as_deref()), describe(row.key()));
-            return Err(damage("scan", detail));
+            return base.noted(Err(damage("scan", detail)));
         }
         *delivered = true;
         row.key().clone_into(last);

@@ -3,7 +3,7 @@
 use std::panic;
 use std::sync::Arc;
 
-use onebox_service::{Fault, FaultKind, Keyspace, TenantId, keyspace};
+use onebox_service::{Fault, FaultKind, Keyspace, KeyspaceMut, TenantId, keyspace};
 use onebox_store::memory::MemoryDisk;
 use onebox_store::state::{State, StateOptions};
 use onebox_store::{Disk, DiskFile, NodeId, OpenMode};
@@ -45,6 +45,7 @@ struct Found {
     faults: u32,
     wrong_absences: u32,
     scrub_saw: bool,
+    write_met_it: bool,
 }
 
 fn assert_damage(fault: &Fault, what: &str) {
@@ -56,7 +57,7 @@ fn check(bytes: &[u8], rows: &Rows, what: &str) -> Found {
     let disk = MemoryDisk::new();
     disk.write_file(FILE, bytes);
     let mut found = Found::default();
-    let (state, facts) = match world::open(&disk, usize::MAX) {
+    let (mut state, facts) = match world::open(&disk, usize::MAX) {
         Ok(opened) => opened,
         Err(fault) => {
             assert_damage(&fault, what);
@@ -93,7 +94,23 @@ fn check(bytes: &[u8], rows: &Rows, what: &str) -> Found {
             found.scrub_saw = true;
         }
     }
+    if let Err(fault) = write_onto(&mut state) {
+        assert_damage(&fault, what);
+        found.write_met_it = true;
+    }
     found
+}
+
+/// Writes to many pages: whatever redb makes of those that make no sense, it must not end the process.
+fn write_onto(state: &mut State) -> Result<(), Fault> {
+    for number in (0..ROWS).step_by(9) {
+        state.put(&key(number), &[1; 400])?;
+        state.delete(&key(number + 4))?;
+    }
+    state.seal_entry();
+    let at = world::position(4);
+    state.commit_entry(at.index, at.term, at.time);
+    world::flush_all(state)
 }
 
 #[test]
@@ -111,7 +128,7 @@ fn damage_is_a_fault_or_has_no_effect() {
     let used: Vec<usize> =
         (0..bytes.len() / SECTOR).filter(|sector| bytes[sector * SECTOR..][..SECTOR].iter().any(|byte| *byte != 0)).collect();
     let mut random = Random::new(12);
-    let (mut met, mut absent, mut scrubbed) = (0, 0, 0);
+    let (mut met, mut absent, mut scrubbed, mut written) = (0, 0, 0, 0);
     for trial in 0..500 {
         let sector = used[random.below(used.len() as u64) as usize];
         let at = sector * SECTOR + random.below(SECTOR as u64) as usize;
@@ -143,8 +160,9 @@ fn damage_is_a_fault_or_has_no_effect() {
         met += u32::from(found.faults > 0);
         absent += u32::from(found.wrong_absences > 0);
         scrubbed += u32::from(found.scrub_saw);
+        written += u32::from(found.write_met_it);
     }
-    assert!(met > 60 && absent > 10 && scrubbed > 60, "{met} {absent} {scrubbed}");
+    assert!(met > 60 && absent > 10 && scrubbed > 60 && written > 40, "{met} {absent} {scrubbed} {written}");
     for cut in 1..=40 {
         let len = bytes.len() * cut / 41;
         check(&bytes[..len], &rows, &format!("cut to {len} bytes"));
