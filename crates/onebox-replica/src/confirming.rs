@@ -1,7 +1,8 @@
 //! When an answer may leave: once its entry is committed, or, where that was asked for, once a majority has also applied it.
 //!
-//! A replica that applied an entry has computed the hash that the entry states, or it would have stopped. So with
-//! [`Confirm::Executed`] nothing is acknowledged that only its leader has computed. Reads are answered from what is committed.
+//! A replica that applied an entry has computed the hash that the entry states, or it would have stopped; one that installed a snapshot
+//! has proved its digest, and what it applies on top must fit it. So with [`Confirm::Executed`] nothing is acknowledged that only its
+//! leader has computed or holds. Reads are answered from what is committed.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -38,8 +39,8 @@ impl Confirming {
         Confirming { confirm, ..Confirming::default() }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
+    pub(crate) fn len(&self) -> usize {
+        self.waiting.len()
     }
 
     /// Number of the last entry that waits.
@@ -101,6 +102,7 @@ impl Replica {
 
     /// Leadership is lost, or the replica stops: whether a majority applies these is not heard here any more.
     pub(crate) fn forget_confirming(&mut self, why: &str) {
+        self.confirm_entries();
         while let Some(entry) = self.confirming.waiting.pop_front() {
             self.published = entry.number;
             for (token, _) in entry.replies {

@@ -87,7 +87,6 @@ pub(crate) struct Consensus {
     election_ticks: usize,
     rolls: u64,
     heard: Heard,
-    may_lead: bool,
     role: (StateRole, u64),
     /// Index of the entry with which this leader began its term.
     leads_from: u64,
@@ -166,7 +165,6 @@ impl Consensus {
             election_ticks: start.election_ticks,
             rolls: 0,
             heard: Heard::default(),
-            may_lead: true,
             role: (StateRole::Follower, 0),
             leads_from: u64::MAX,
             batch,
@@ -260,13 +258,8 @@ impl Consensus {
         self.node.read_index(round.to_be_bytes().to_vec());
     }
 
-    /// Whether this replica may come to lead, as far as the consensus does not know.
-    pub(crate) fn set_may_lead(&mut self, may_lead: bool) {
-        self.may_lead = may_lead;
-    }
-
     fn may_campaign(&self) -> bool {
-        self.is_caught_up() && !self.hollow && self.may_lead
+        self.is_caught_up() && !self.hollow
     }
 
     pub(crate) fn tick(&mut self) {

@@ -178,7 +178,7 @@ pub enum Note {
         /// By how many microseconds.
         micros: u64,
     },
-    /// The wall clock is far from the other voters': this replica does not lead until it agrees with them.
+    /// The wall clock is far from the other voters': log time goes by theirs, and if this replica leads it lets another.
     ClockSkewed {
         /// Microseconds that theirs are ahead, by the one in the middle.
         ahead: i64,

@@ -53,6 +53,8 @@ pub struct Limits {
     pub message_bytes_max: u64,
     /// Appends to one peer that are not confirmed yet.
     pub messages_in_flight_max: usize,
+    /// Entries that are committed and that a majority has yet to apply, where answers wait for that: about a second of work.
+    pub entries_unconfirmed_max: usize,
     /// Bytes of entries proposed and not committed, beyond what `entries_in_flight_max` already bounds.
     pub uncommitted_bytes_max: u64,
     /// Bytes of committed entries that the consensus hands over at once: bounds a turn while replaying.
@@ -74,14 +76,17 @@ pub struct Limits {
 
 /// Expired keys and sessions removed at the end of one entry at most, so that expiry never makes a long pause.
 pub const EXPIRED_PER_ENTRY_MAX: usize = 256;
+/// Requests of a session that are remembered as passed over by later ones. Of others it is looked up whether they took effect.
+pub const PASSED_OVER_MAX: usize = 64;
 /// Acknowledged answers after which a session's rows are trimmed. Trimming at each would double its writes.
 pub const SESSION_TRIM_STEP: u64 = 64;
 /// Members of a partition, learners included.
 pub const MEMBERS_MAX: usize = 16;
 /// Committed entries that a learner may lack and be given a vote.
 pub const PROMOTION_LAG_MAX: u64 = 1_000;
-/// Microseconds for which a member's word of its build holds, by both clocks: more than they may differ, and less than an upgrade of
-/// a node takes.
+/// Ticks for which a member's word of its build holds: less than it takes to install another.
+pub const WORD_TICKS_MAX: u64 = 40;
+/// Microseconds by which a member's clock may differ for its word to be taken for new: more than a message is on its way.
 pub const WORD_MICROS_MAX: u64 = 2 * SECOND;
 /// The least number of ticks without a leader after which a replica may campaign.
 pub const ELECTION_TICKS_MIN: usize = 3;
@@ -91,7 +96,10 @@ const ENTRY_OVERHEAD_BYTES: usize = MIB;
 pub const KEY_BYTES_MAX: u32 = 1024;
 /// Microseconds by which a replica's clock may differ from that of the voters, by the one in the middle, for it to lead.
 pub const CLOCK_SKEW_MAX: u64 = SECOND / 2;
-/// A forward step of the clock, in microseconds, that log time does not follow by itself.
+/// Ticks for which the message that makes a peer's clock look latest stands for it; used for as many more, until another comes.
+pub const CLOCK_KNOWN_TICKS: u64 = 40;
+/// Microseconds that the wall clock may leap forward and log time still follows it, where no other clock is known to judge by. Where
+/// others are known, log time goes by the one in the middle.
 pub const CLOCK_JUMP_MAX: u64 = 60 * SECOND;
 
 impl Limits {
@@ -125,6 +133,7 @@ impl Default for Limits {
             idempotency_retention: 24 * HOUR,
             message_bytes_max: MIB as u64,
             messages_in_flight_max: 256,
+            entries_unconfirmed_max: 1_024,
             uncommitted_bytes_max: 64 * MIB as u64,
             committed_bytes_per_turn: MIB as u64,
             tail_bytes_kept: 4 * MIB,

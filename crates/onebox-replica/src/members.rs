@@ -33,7 +33,7 @@ impl Replica {
                 self.consensus.hear(from, said)
             }
             Some(PeerBody::Behind(behind)) => {
-                if Term(behind.term) >= self.consensus.term() && self.consensus.leader() == Some(from) {
+                if behind.first > 0 && Term(behind.term) >= self.consensus.term() && self.consensus.leader() == Some(from) {
                     let committed = self.consensus.committed();
                     if committed.0 + 1 >= behind.first && !self.hollow {
                         self.say(from, PeerBody::Here(Here { committed: committed.0 }));

@@ -218,13 +218,12 @@ impl Replica {
 
     /// What log time it is at these clocks.
     pub fn log_time(&mut self, clock: Clock) -> Time {
-        let leap_max = match self.others_ahead(clock) {
-            None => CLOCK_JUMP_MAX,
-            // The others have leapt too.
-            Some(ahead) if ahead.unsigned_abs() <= CLOCK_SKEW_MAX => u64::MAX,
-            Some(_) => CLOCK_SKEW_MAX,
+        let (wall, leap_max) = match self.others_ahead(clock) {
+            None => (clock.wall, CLOCK_JUMP_MAX),
+            Some(ahead) if ahead.unsigned_abs() <= CLOCK_SKEW_MAX => (clock.wall, u64::MAX),
+            Some(ahead) => (Time(clock.wall.0.saturating_add_signed(ahead)), u64::MAX),
         };
-        let (now, leap) = self.clock.now(clock, leap_max);
+        let (now, leap) = self.clock.now(Clock { wall, ..clock }, leap_max);
         self.note_leap(leap);
         now
     }
@@ -434,7 +433,7 @@ impl Replica {
         self.clock.seen(time);
         let (is_new, seed) = (self.execution.is_new(), self.next_seed());
         self.execution.begin(time, seed)?;
-        if is_new { self.begin_with_newest(clock) } else { Ok(()) }
+        if is_new { self.begin_with_newest() } else { Ok(()) }
     }
 
     /// Who waits for the open entry, which is gone.
@@ -443,7 +442,9 @@ impl Replica {
     }
 
     fn may_seal(&self) -> bool {
-        !self.execution.is_empty() && self.in_flight.len() < self.limits.entries_in_flight_max
+        !self.execution.is_empty()
+            && self.in_flight.len() < self.limits.entries_in_flight_max
+            && self.confirming.len() < self.limits.entries_unconfirmed_max
     }
 
     fn seal(&mut self) -> Result<(), Stop> {
@@ -524,7 +525,7 @@ impl Replica {
         self.queue.is_empty()
             && self.execution.is_empty()
             && self.in_flight.is_empty()
-            && self.confirming.is_empty()
+            && self.confirming.len() == 0
             && self.reads.is_empty()
     }
 

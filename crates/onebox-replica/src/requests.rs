@@ -15,7 +15,7 @@ use onebox_service::keyspace::{self, PLATFORM_TABLE};
 use onebox_service::planted::planted;
 use onebox_service::{Fault, Key, Keyspace, KeyspaceMut, TenantId, Time};
 
-use crate::limits::{EXPIRED_PER_ENTRY_MAX, Limits, SESSION_TRIM_STEP};
+use crate::limits::{EXPIRED_PER_ENTRY_MAX, Limits, PASSED_OVER_MAX, SESSION_TRIM_STEP};
 use crate::rows::{AnswerRow, KeyRow, SessionRow};
 
 /// Indexes of the platform's table in the platform's tenant.
@@ -101,9 +101,6 @@ pub(crate) struct Requests {
     /// No session expires before this.
     sessions_not_before: Time,
 }
-
-/// Requests of a session that are remembered as passed over. Of others it is looked up whether they took effect.
-const PASSED_OVER_MAX: usize = 64;
 
 #[derive(Debug)]
 struct Session {

@@ -1,20 +1,17 @@
 //! Whether this machine's clock is the one that is wrong: peers tell theirs with every message.
 //!
-//! A replica whose clock is far from the others' does not lead, because a leader's clock makes log time, and log time decides what
-//! has expired. Of clocks that all differ the one in the middle is believed, so that somebody may always lead. A message's time on its
-//! way makes a peer's clock look late; of several messages the one that makes it look latest is the truest.
+//! A leader's clock makes log time, and log time decides what has expired. A leader whose clock is far from the others' goes by theirs
+//! and lets another lead. Of clocks that all differ the one in the middle is believed; of two that differ, nobody knows. A message's
+//! time on its way makes a peer's clock look late; of several messages the one that makes it look latest is the truest.
 
 use std::collections::BTreeMap;
 
 use crate::effect::Note;
 use crate::input::Clock;
-use crate::limits::CLOCK_SKEW_MAX;
+use crate::limits::{CLOCK_KNOWN_TICKS, CLOCK_SKEW_MAX};
 use crate::membership::{Membership, PeerId};
 use crate::peer::PeerMessage;
 use crate::replica::Replica;
-
-/// Ticks for which what a message told of a clock is used.
-const CLOCK_KNOWN_TICKS: u64 = 40;
 
 /// The clocks of the other voters.
 #[derive(Debug, Default)]
@@ -38,19 +35,19 @@ impl Skew {
         }
     }
 
-    /// How far the voters' clocks, by the one in the middle, are ahead of this one; `None` if no other is known.
+    /// How far the voters' clocks, by the one in the middle, are ahead of this one; `None` if no other is known, or if two in the middle
+    /// differ, so that either may be wrong.
     fn of_others(&self, clock: Clock, ticks: u64, voters: &[u64]) -> Option<i64> {
         let own = epoch(clock.wall.0, clock);
-        let lately = |(peer, (_, heard)): &(&PeerId, &(i64, u64))| ticks - heard < CLOCK_KNOWN_TICKS && voters.contains(&peer.0);
+        let lately = |(peer, (_, heard)): &(&PeerId, &(i64, u64))| ticks - heard < 2 * CLOCK_KNOWN_TICKS && voters.contains(&peer.0);
         let mut ahead: Vec<i64> = self.epochs.iter().filter(lately).map(|(_, (epoch, _))| epoch.saturating_sub(own)).collect();
         if ahead.is_empty() {
             return None;
         }
         ahead.push(0);
         ahead.sort_unstable();
-        // Of two in the middle, the one that is closer to this clock.
         let (lower, upper) = (ahead[(ahead.len() - 1) / 2], ahead[ahead.len() / 2]);
-        Some(if lower.abs() < upper.abs() { lower } else { upper })
+        (upper.saturating_sub(lower) <= CLOCK_SKEW_MAX.cast_signed()).then_some(if lower.abs() < upper.abs() { lower } else { upper })
     }
 
     fn is_close(&self, peer: PeerId, clock: Clock, ahead: i64) -> bool {
@@ -74,11 +71,10 @@ impl Replica {
         self.skew.of_others(clock, self.ticks, &self.consensus.membership().voters)
     }
 
-    /// A replica with a wrong clock does not come to lead, and if it leads it lets another.
+    /// A leader with a wrong clock lets another lead.
     pub(crate) fn tend_skew(&mut self, clock: Clock) {
         let ahead = self.others_ahead(clock).unwrap_or(0);
         let skewed = ahead.unsigned_abs() > CLOCK_SKEW_MAX;
-        self.consensus.set_may_lead(!skewed);
         if skewed != std::mem::replace(&mut self.skew.told, skewed) {
             self.effects.notes.push(if skewed { Note::ClockSkewed { ahead } } else { Note::ClockAgrees });
         }
@@ -110,7 +106,7 @@ mod tests {
         let mut skew = Skew::default();
         assert_eq!(skew.of_others(now, 0, &[1, 2, 3]), None, "nobody else is known");
         skew.hear(now, 0, &said(2, 105 * SECOND));
-        assert_eq!(skew.of_others(now, 0, &[1, 2, 3]), Some(0), "one other may be the wrong one");
+        assert_eq!(skew.of_others(now, 0, &[1, 2, 3]), None, "either may be the wrong one");
         skew.hear(now, 0, &said(3, 109 * SECOND));
         assert_eq!(skew.of_others(now, 0, &[1, 2, 3]), Some(5 * SECOND as i64));
         skew.hear(now, 0, &said(3, 91 * SECOND));
@@ -118,7 +114,9 @@ mod tests {
         skew.hear(now, CLOCK_KNOWN_TICKS, &said(3, 91 * SECOND));
         skew.hear(now, CLOCK_KNOWN_TICKS, &said(2, 105 * SECOND));
         assert_eq!(skew.of_others(now, CLOCK_KNOWN_TICKS, &[1, 2, 3]), Some(0), "the middle one is this");
-        assert_eq!(skew.of_others(now, CLOCK_KNOWN_TICKS, &[1, 2]), Some(0), "who is no voter does not count");
+        assert_eq!(skew.of_others(now, CLOCK_KNOWN_TICKS, &[1, 2]), None, "who is no voter does not count");
+        skew.hear(now, CLOCK_KNOWN_TICKS, &said(2, 100 * SECOND));
+        assert_eq!(skew.of_others(now, 3 * CLOCK_KNOWN_TICKS, &[1, 2, 3]), None, "what was heard long ago does not count");
     }
 
     #[test]

@@ -8,23 +8,34 @@ use std::collections::BTreeMap;
 use onebox_service::attempt::Reply;
 use onebox_service::planted::planted;
 use onebox_service::version::{self, FIRST_VERSION};
-use onebox_service::{Code, Fault, FaultKind, Keyspace, Service};
+use onebox_service::{Code, Fault, FaultKind, Service};
+use onebox_store::state::{Chain, State};
 
 use crate::effect::Stop;
 use crate::input::{Clock, Token};
-use crate::limits::WORD_MICROS_MAX;
+use crate::limits::{WORD_MICROS_MAX, WORD_TICKS_MAX};
 use crate::membership::PeerId;
 use crate::peer::PeerMessage;
+use crate::reads::Held;
 use crate::replica::Replica;
 
 /// What each member said of its build, and when by its clock.
 #[derive(Debug, Default)]
-pub(crate) struct Builds(BTreeMap<PeerId, (u64, u32)>);
+pub(crate) struct Builds(BTreeMap<PeerId, Word>);
+
+#[derive(Debug, Default)]
+struct Word {
+    /// By its clock: of two words the later one holds.
+    clock: u64,
+    newest_version: u32,
+    /// In ticks of this process.
+    heard: u64,
+}
 
 /// Whether this build runs the version that a state is in.
-pub(crate) fn can_run(service: &dyn Service, state: &dyn Keyspace) -> Result<(), Fault> {
+pub(crate) fn can_run(service: &dyn Service, state: &State) -> Result<(), Fault> {
     let (versions, in_force) = (service.versions(), version::in_force(state)?);
-    if versions.contains(&in_force) {
+    if versions.contains(&in_force) || state.chain() == Chain::default() {
         return Ok(());
     }
     let words = format!(
@@ -49,8 +60,8 @@ impl Replica {
         }
         self.builds.0.retain(|peer, _| members.contains(peer));
         let word = self.builds.0.entry(from).or_default();
-        if message.clock >= word.0 {
-            *word = (message.clock, message.newest_version);
+        if message.clock >= word.clock {
+            *word = Word { clock: message.clock, newest_version: message.newest_version, heard: self.ticks };
         }
     }
 
@@ -63,7 +74,7 @@ impl Replica {
         }
         match self.activated(clock) {
             Ok(Ok(version)) => self.open_replies.push((token, Reply::Done { response: version.to_be_bytes().to_vec(), repeated: false })),
-            Ok(Err(words)) => self.reply(token, Reply::refused(Code::FailedPrecondition, words)),
+            Ok(Err(words)) => self.hold(Held::Reply(token, Reply::refused(Code::FailedPrecondition, words))),
             Err(fault) => {
                 self.reply(token, Reply::Unknown(fault.to_string()));
                 self.stop(Stop::Fault(fault));
@@ -77,7 +88,7 @@ impl Replica {
         if in_force >= newest {
             return Ok(Err(format!("version {in_force} of apply is in force already, the newest that this build runs")));
         }
-        if let Err(words) = self.all_run(newest, clock) {
+        if let Err(words) = self.all_run(newest) {
             return Ok(Err(words));
         }
         self.begin_entry(clock)?;
@@ -85,20 +96,24 @@ impl Replica {
         Ok(Ok(newest))
     }
 
-    fn all_run(&self, version: u32, clock: Clock) -> Result<(), String> {
+    fn all_run(&self, version: u32) -> Result<(), String> {
         if planted("a version put in force that a member cannot run") {
             return Ok(());
         }
         for peer in self.consensus.membership().peers().into_iter().filter(|peer| *peer != self.consensus.id()) {
-            match self.builds.0.get(&peer) {
-                Some((at, newest)) if at.abs_diff(clock.wall.0) <= WORD_MICROS_MAX && *newest >= version => {}
-                Some((at, newest)) if at.abs_diff(clock.wall.0) <= WORD_MICROS_MAX => {
+            match self.builds.0.get(&peer).filter(|word| self.ticks - word.heard <= WORD_TICKS_MAX) {
+                Some(word) if word.newest_version >= version => {}
+                Some(Word { newest_version, .. }) => {
                     return Err(format!(
-                        "the build of {peer} runs no more than version {newest} of apply, not {version}; upgrade it first"
+                        "the build of {peer} runs no more than version {newest_version} of apply, not {version}; upgrade it first"
                     ));
                 }
-                Some(_) | None => {
-                    return Err(format!("{peer} is not heard of, so that its build is not known; bring it back or remove it"));
+                None => {
+                    return Err(format!(
+                        "the build of {peer} is not known: it is not heard of, or its clock is more than {} s off; bring it back, set \
+                         its clock right, or remove it",
+                        WORD_MICROS_MAX / 1_000_000
+                    ));
                 }
             }
         }
@@ -106,8 +121,10 @@ impl Replica {
     }
 
     /// A state in which nothing was ever written begins with the newest version, if all members' builds run it.
-    pub(crate) fn begin_with_newest(&mut self, clock: Clock) -> Result<(), Fault> {
+    /// Otherwise with the oldest that this build runs.
+    pub(crate) fn begin_with_newest(&mut self) -> Result<(), Fault> {
         let newest = self.newest_version();
-        if newest > FIRST_VERSION && self.all_run(newest, clock).is_ok() { self.execution.activate(newest) } else { Ok(()) }
+        let begins_with = if self.all_run(newest).is_ok() { newest } else { *self.execution.service.versions().start() };
+        if begins_with > FIRST_VERSION { self.execution.activate(begins_with) } else { Ok(()) }
     }
 }

@@ -8,6 +8,9 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
+/// Whether this build has such places.
+pub const IS_COMPILED: bool = cfg!(feature = "buggify");
+
 /// How often each place made something happen.
 pub type Taken = BTreeMap<&'static str, u64>;
 

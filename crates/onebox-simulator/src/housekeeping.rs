@@ -42,8 +42,9 @@ impl World<'_> {
             return;
         }
         let build = |machine: &Machine| machine.process.as_ref().map(|process| (process.build, process.started, machine.id().0));
+        let none_goes_back = self.machines.iter().all(|machine| machine.build == Build::Next);
         let builds: Vec<_> = self.machines.iter().filter_map(build).collect();
-        let all = builds.len() == self.machines.len() && builds.iter().all(|(build, ..)| *build == Build::Next);
+        let all = none_goes_back && builds.len() == self.machines.len() && builds.iter().all(|(build, ..)| *build == Build::Next);
         let is_old = |(build, started, id): &(Build, u64, u64)| {
             // For a while the others may still take it for what it was.
             *build == Build::Before && self.now - started > BUILD_KNOWN && self.members.1.voters.contains(id)

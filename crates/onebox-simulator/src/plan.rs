@@ -86,6 +86,7 @@ impl Plan {
             log_replay_bytes_max: chance.pick(&[48 * KIB, 256 * KIB, 1024 * KIB, 8192 * KIB, 8192 * KIB, 8192 * KIB]) as u64,
             disk_free_min: 256 * KIB as u64,
             message_bytes_max: chance.pick(&[1, 2 * KIB, 1024 * KIB, 1024 * KIB]) as u64,
+            entries_unconfirmed_max: chance.pick(&[2, 1_024]),
             messages_in_flight_max: chance.pick(&[1, 3, 256, 256]),
             committed_bytes_per_turn: chance.pick(&[1, 4 * KIB, 1024 * KIB, 1024 * KIB]) as u64,
             tail_bytes_kept: chance.pick(&[0, 8 * KIB, 4096 * KIB, 4096 * KIB]),

@@ -1,5 +1,6 @@
 //! Making things go wrong, and right again.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use onebox_replica::{Beginning, Input};
@@ -12,8 +13,8 @@ use crate::network::Disturbance;
 use crate::timeline::{Place, What};
 use crate::world::{Event, World};
 
-/// Bytes of a row's value that is looked for in the file of the base: enough to be no other's.
-const ROTTING_ROW_BYTES: usize = 8;
+/// Bytes of a row's value that is looked for in the file of the base, and how many of them differ: enough to be no other's.
+const ROTTING_ROW_BYTES: (usize, usize) = (20, 8);
 
 impl World<'_> {
     /// Something of the list goes wrong, if it finds what it is for.
@@ -301,7 +302,8 @@ impl World<'_> {
         let Some(process) = &slot.process else { return false };
         let mut values: Vec<Bytes> = Vec::new();
         let read = process.replica.view().scan(&[], &[0xff], &mut |_, value| {
-            if value.len() >= ROTTING_ROW_BYTES {
+            let differing = value.iter().collect::<BTreeSet<_>>().len();
+            if value.len() >= ROTTING_ROW_BYTES.0 && differing >= ROTTING_ROW_BYTES.1 {
                 values.push(value.into());
             }
             ControlFlow::Continue(())

@@ -286,6 +286,9 @@ impl<'w> World<'w> {
             Err(panic) => self.broken("nothing panics", words_of(&*panic)),
             Ok(Ok(())) => {
                 self.timeline.add(now, Place::Machine(machine), What::Up);
+                let slot = &self.machines[machine];
+                let applied = slot.process.as_ref().map_or(LogIndex(0), |process| process.replica.status().progress.0);
+                self.judge.executed.applied(slot.id(), applied);
                 let incarnation = self.machines[machine].incarnation;
                 let offset = self.machines[machine].chance.below(self.plan.tick);
                 self.at(now + 1 + offset, Event::Tick(machine, incarnation));

@@ -154,7 +154,7 @@ pub(super) fn heard(from: u64, to: u64, message: ConsensusMessage) -> Result<era
     let mut next = message.index;
     let mut entries = Vec::with_capacity(message.entries.len());
     for entry in message.entries {
-        next += 1;
+        next = next.checked_add(1).ok_or_else(|| format!("entries behind position {next}"))?;
         if entry.index != next || !is_known_kind(entry.kind) {
             return Err(format!("entry {} of kind {} where entry {next} is due", entry.index, entry.kind));
         }

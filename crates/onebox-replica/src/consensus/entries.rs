@@ -91,6 +91,17 @@ impl Entries {
         })
     }
 
+    /// The entries of `low <= index < high`, at least one and as many as the size allows, up to where they are kept elsewhere.
+    fn part(&self, low: u64, high: u64, max_size: u64) -> Result<Vec<eraftpb::Entry>, StorageError> {
+        let Some((entries, at)) = self.held(low) else { return self.stored(low, high, max_size) };
+        let mut bytes = 0;
+        let fits = |entry: &&eraftpb::Entry| {
+            bytes += entry.data.len() as u64;
+            entry.index < high && (entry.index == low || bytes <= max_size)
+        };
+        Ok(entries.iter().skip(at).take_while(fits).cloned().collect())
+    }
+
     /// Reads `low <= index < high` from the disk, up to the first that is in memory.
     fn stored(&self, low: u64, high: u64, max_size: u64) -> Result<Vec<eraftpb::Entry>, StorageError> {
         let to = self.tail.front().filter(|first| first.index > low).map_or(high, |first| high.min(first.index));
@@ -120,15 +131,16 @@ impl raft::Storage for Entries {
     }
 
     fn entries(&self, low: u64, high: u64, max_size: impl Into<Option<u64>>, _: GetEntriesContext) -> raft::Result<Vec<eraftpb::Entry>> {
-        let max_size = max_size.into().unwrap_or(u64::MAX);
-        // Fewer than asked for will do. What is committed is in memory, so that no read can fail of which the library panics.
-        let Some((entries, at)) = self.held(low) else { return Ok(self.stored(low, high, max_size)?) };
-        let mut bytes = 0;
-        let fits = |entry: &&eraftpb::Entry| {
-            bytes += entry.data.len() as u64;
-            entry.index < high && (entry.index == low || bytes <= max_size)
+        let Some(max_size) = max_size.into() else {
+            let mut whole: Vec<eraftpb::Entry> = Vec::new();
+            while low + (whole.len() as u64) < high {
+                whole.extend(self.part(low + whole.len() as u64, high, u64::MAX)?);
+            }
+            return Ok(whole);
         };
-        Ok(entries.iter().skip(at).take_while(fits).cloned().collect())
+        // Within a size, fewer than asked for will do. What is committed is in memory, so that no read can fail of which the library
+        // panics.
+        Ok(self.part(low, high, max_size)?)
     }
 
     fn term(&self, index: u64) -> raft::Result<u64> {

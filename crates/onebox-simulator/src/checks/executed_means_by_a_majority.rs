@@ -11,7 +11,7 @@ use super::requests_take_effect_once::Effects;
 
 const PROMISE: &str = "executed means by a majority";
 
-/// The last entry that each replica has applied.
+/// The last entry that each replica has applied, or had in the state that it began with.
 #[derive(Debug, Default)]
 pub(crate) struct Applied(BTreeMap<PeerId, LogIndex>);
 
@@ -21,13 +21,14 @@ impl Applied {
         *last = (*last).max(at);
     }
 
-    /// A client was told that its request was carried out, in a cluster of so many machines, none of which is missing for long.
-    pub(crate) fn told(&self, id: RequestId, machines: usize, effects: &Effects) -> Result<(), Breach> {
+    /// A client was told that its request was carried out.
+    pub(crate) fn told(&self, id: RequestId, voters: &[u64], effects: &Effects) -> Result<(), Breach> {
         let Some(at) = effects.entry(id.session, id.sequence) else { return Ok(()) };
-        let by = self.0.values().filter(|applied| **applied >= at).count();
-        if by > machines / 2 {
+        let has_applied = |voter: &&u64| self.0.get(&PeerId(**voter)).is_some_and(|applied| *applied >= at);
+        let by = voters.iter().filter(has_applied).count();
+        if by > voters.len() / 2 {
             return Ok(());
         }
-        Err((PROMISE, format!("request {id} is in entry {at}, which {by} of {machines} had applied when its client was told")))
+        Err((PROMISE, format!("request {id} is in entry {at}, which {by} of {} had applied when its client was told", voters.len())))
     }
 }

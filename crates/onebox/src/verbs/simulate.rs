@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use onebox_service::buggify::IS_COMPILED;
 use onebox_simulator::register::RegisterWorkload;
 use onebox_simulator::{FAULTS, Fault, Options, Report, Verdict, Workload, run, shrink};
 
@@ -119,7 +120,10 @@ pub(crate) fn run_verb(name: &str, workload: Option<&NewWorkload<'_>>, arguments
     let mut shown = last.cloned();
     let Some((options, report)) = &summary.failed else {
         draw(name, &ordered, arguments, shown.as_ref())?;
-        if let [fault, ..] = summary.never_struck()[..] {
+        let may_strike = ordered.options.machines.is_none_or(|machines| machines > 2);
+        if let [fault, ..] = summary.never_struck()[..]
+            && may_strike
+        {
             print(&format!("\nno {fault} of all that were drawn found anything to strike: nothing is known of it\n"))?;
             return Ok(ExitCode::FAILURE);
         }
@@ -352,7 +356,8 @@ fn failure(name: &str, ordered: &Ordered, options: &Options, report: &Report, di
     if report.verdict != Verdict::Kept {
         let _ = writeln!(out, "seed {seed}: {}", report.verdict);
     }
-    let _ = writeln!(out, "replay it: {command_line}");
+    let with = if IS_COMPILED { ", in a build with the feature `buggify`" } else { "" };
+    let _ = writeln!(out, "replay it{with}: {command_line}");
     out
 }
 
