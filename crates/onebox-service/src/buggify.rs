@@ -32,7 +32,7 @@ pub fn buggify(place: &'static str, once_in: u64) -> bool {
     RUN.with_borrow_mut(|run| {
         let Some(run) = run else { return false };
         run.draws += 1;
-        let is_used = xxhash_rust::xxh3::xxh3_64_with_seed(place.as_bytes(), run.seed) % 2 == 0;
+        let is_used = xxhash_rust::xxh3::xxh3_64_with_seed(place.as_bytes(), run.seed).is_multiple_of(2);
         let taken = is_used && xxhash_rust::xxh3::xxh3_64_with_seed(&run.draws.to_le_bytes(), run.seed).is_multiple_of(once_in);
         let count = run.taken.entry(place).or_default();
         *count += u64::from(taken);

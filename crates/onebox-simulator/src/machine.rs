@@ -177,6 +177,7 @@ impl Machine {
     }
 
     /// A process that is gone does nothing more: nothing that an orderly end of a value would still write may reach the disk.
+    #[expect(clippy::disallowed_methods, reason = "a killed process gives nothing back either")]
     fn forget(&mut self, process: Process) {
         self.disk.fail_after(0);
         if self.rotten {

@@ -76,12 +76,7 @@ fn service_text(model: &Model) -> String {
             refusal.message.name()
         );
     }
-    let versions = match model.versions {
-        (1, 1) => String::new(),
-        (oldest, newest) => {
-            format!("fn versions(&self) -> ::core::ops::RangeInclusive<u32> {{ {oldest}..={newest} }}\n")
-        }
-    };
+    let versions = versions_text(model.versions);
     format!(
         "/// The service `{full}`.\n#[derive(Debug, Clone, Copy, Default)]\npub struct {service};\n\
          impl onebox_private::Service for {service} {{\n\
@@ -122,6 +117,13 @@ fn specs_text(model: &Model) -> String {
         format!("specs.extend(<{} as onebox_private::{role}>::specs());\n", method.descriptor.name())
     };
     model.methods.iter().map(of).collect()
+}
+
+fn versions_text(versions: (u32, u32)) -> String {
+    match versions {
+        (1, 1) => String::new(),
+        (oldest, newest) => format!("fn versions(&self) -> ::core::ops::RangeInclusive<u32> {{ {oldest}..={newest} }}\n"),
+    }
 }
 
 fn schema_text(model: &Model) -> String {

@@ -242,6 +242,7 @@ impl Drop for Base {
     /// redb closes a file by writing to it once more. On pages that make no sense that panics, and again while it unwinds, which ends
     /// the process. So a file that is known to be damaged is left as a kill would leave it; the memory is gone with the replica, which
     /// has stopped.
+    #[expect(clippy::disallowed_methods, reason = "nobody may own a file that cannot be closed")]
     fn drop(&mut self) {
         if self.is_damaged.load(Ordering::Relaxed) {
             std::mem::forget(self.database.take());
