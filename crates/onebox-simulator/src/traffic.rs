@@ -212,7 +212,7 @@ impl World<'_> {
                 }
                 let executed = match self.plan.confirm {
                     Confirm::Replicated => Ok(()),
-                    Confirm::Executed => self.judge.executed.told(id, &self.members.1.voters, &self.judge.effects),
+                    Confirm::Executed => self.judge.executed.told(id, &self.judge.effects),
                 };
                 executed.and_then(|()| self.judge.acknowledged(id, response, ask.records))
             }

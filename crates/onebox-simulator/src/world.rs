@@ -222,6 +222,7 @@ impl<'w> World<'w> {
         for gateway in 0..self.gateways.len() {
             self.tick_gateway_at(gateway, GATEWAY_TICK + gateway as u64);
         }
+        self.judge.executed.members(self.members.1.clone());
         self.ask_soon(500_000);
         self.at(HOUSEKEEPING, Event::Housekeeping);
         for place in 0..self.plan.injections.len() {
@@ -449,6 +450,7 @@ impl<'w> World<'w> {
             Note::Members { at, members } => {
                 self.timeline.add(self.now, Place::Machine(machine), What::Note(format!("members at {at}: {members:?}")));
                 if at > self.members.0 {
+                    self.judge.executed.members(members.clone());
                     self.members = (at, members);
                 }
             }
