@@ -545,3 +545,6 @@ impl Consensus {
         self.node.raft.set_randomized_election_timeout(self.election_ticks + spread);
     }
 }
+
+#[cfg(test)]
+mod tests;

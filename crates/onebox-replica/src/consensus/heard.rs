@@ -31,3 +31,23 @@ impl Heard {
         self.last.retain(|peer, _| is_member(*peer));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_is_there_until_it_was_silent_for_long() {
+        let mut heard = Heard::default();
+        heard.from(7);
+        for ticks in 0..5 {
+            assert!(heard.within(7, 4), "at every tick, whoever looked at a quorum meanwhile: {ticks}");
+            heard.tick();
+        }
+        assert!(!heard.within(7, 4));
+        assert!(!heard.within(8, 4), "it was never heard of");
+        heard.from(7);
+        heard.keep(|peer| peer != 7);
+        assert!(!heard.within(7, 4), "it is no member any more");
+    }
+}

@@ -1,0 +1,86 @@
+use std::sync::Arc;
+
+use onebox_store::log::{self, LogEntry, LogOptions};
+use onebox_store::memory::MemoryDisk;
+use onebox_store::{Disk, NodeId};
+use raft::{GetEntriesContext, Storage};
+
+use super::*;
+
+const ENTRIES: u64 = 20;
+
+/// A log of entries of the first term, and the disk that it is on.
+fn log_of_entries() -> (MemoryDisk, log::Opened) {
+    let disk = MemoryDisk::new();
+    let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+    let options = LogOptions { segment_bytes: 64 << 10, node: NodeId(1) };
+    let mut opened = log::open(shared, options, LogIndex(0), Term(0), None).expect("a new log opens");
+    // An entry without data, as a term begins with, is as good as any.
+    let entry = |index| LogEntry { index: LogIndex(index), term: Term(1), kind: 0, data: vec![1; (index % 3) as usize * 40] };
+    let hard_state = HardState { term: Term(1), vote: 0, commit: LogIndex(ENTRIES) };
+    let batch = Batch { hard_state: Some(hard_state), membership: None, entries: (1..=ENTRIES).map(entry).collect() };
+    opened.reader.note(opened.writer.append(&batch).expect("is written"));
+    opened.hard_state = hard_state;
+    (disk, opened)
+}
+
+fn members() -> Membership {
+    Membership::of_voters([PeerId(1), PeerId(2), PeerId(3)])
+}
+
+/// Once the library read further than what had been fetched, and panicked when that read failed.
+#[test]
+fn what_is_committed_and_was_fetched_is_given_without_another_read() {
+    for bytes in [1, 100, 10_000] {
+        let (disk, opened) = log_of_entries();
+        let limits = Limits { committed_bytes_per_turn: bytes, tail_bytes_kept: 0, ..Limits::default() };
+        let mut entries = Entries::new(opened.reader, &limits, opened.hard_state, members());
+        entries.fetch(4, ENTRIES + 1).expect("is read");
+        disk.fail_next("read", "");
+        let given = entries.entries(4, ENTRIES + 1, bytes, GetEntriesContext::empty(false)).expect("is in memory");
+        assert!(!given.is_empty(), "with {bytes} bytes");
+        assert!(given.iter().zip(4..).all(|(entry, index)| entry.index == index));
+        assert!(entries.fault.take().is_none(), "nothing was read");
+    }
+}
+
+#[test]
+fn all_that_is_asked_for_without_a_bound_is_given() {
+    let (_disk, opened) = log_of_entries();
+    let limits = Limits { committed_bytes_per_turn: 1, ..Limits::default() };
+    let mut entries = Entries::new(opened.reader, &limits, opened.hard_state, members());
+    entries.fetch(4, ENTRIES + 1).expect("is read");
+    let given = entries.entries(2, ENTRIES + 1, None, GetEntriesContext::empty(false)).expect("is read");
+    assert!(given.iter().map(|entry| entry.index).eq(2..=ENTRIES));
+}
+
+fn follower(opened: log::Opened) -> Consensus {
+    Consensus::start(Start {
+        limits: Limits::default(),
+        id: PeerId(1),
+        membership: members(),
+        hard_state: opened.hard_state,
+        applied: LogIndex(ENTRIES),
+        seed: 1,
+        reader: opened.reader,
+        frame_bytes_max: 32 << 10,
+        election_ticks: 5,
+        first_membership: None,
+        hollow: false,
+    })
+}
+
+/// Rot in a last frame looks like a write that was interrupted. The library panicked at the first heartbeat.
+#[test]
+fn a_log_that_lacks_what_it_told_is_damaged() {
+    for (commit, lacks) in [(ENTRIES, false), (ENTRIES + 1, true)] {
+        let (_disk, opened) = log_of_entries();
+        let mut consensus = follower(opened);
+        let heartbeat = ConsensusMessage { kind: ConsensusKind::Heartbeat as i32, term: 1, commit, ..ConsensusMessage::default() };
+        assert_eq!(consensus.hear(PeerId(2), heartbeat), Ok(()));
+        match consensus.news() {
+            Err(fault) => assert!(lacks && fault.kind == FaultKind::Damage, "{fault}"),
+            Ok(_) => assert!(!lacks, "entry {commit} is not on this disk"),
+        }
+    }
+}
