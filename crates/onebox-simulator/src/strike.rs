@@ -194,7 +194,10 @@ impl World<'_> {
         let now = self.now;
         for number in 0..self.machines.len() {
             let slot = &mut self.machines[number];
-            slot.frozen_until = slot.frozen_until.min(now);
+            if slot.frozen_until > now {
+                // What was to happen in it waits for the end of the pause.
+                slot.kill();
+            }
             slot.slow_until = 0;
             slot.clock_ahead = 0;
             slot.disk.set_capacity(u64::MAX);
