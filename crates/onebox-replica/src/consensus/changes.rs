@@ -14,6 +14,10 @@ impl Consensus {
     /// # Errors
     /// Why it would not be safe, or not yet.
     pub(crate) fn propose_change(&mut self, change: Change) -> Result<LogIndex, String> {
+        if self.node.raft.state != StateRole::Leader {
+            // It learnt in this very turn that another leads. The library would pass the change on.
+            return Err("this replica does not lead any more".to_owned());
+        }
         self.may_change(change)?;
         let before = self.node.raft.raft_log.last_index();
         self.node.propose_conf_change(Vec::new(), convert::change(change)).map_err(|error| format!("not now: {error}"))?;
@@ -62,7 +66,7 @@ impl Consensus {
     /// # Errors
     /// Why not.
     pub(crate) fn transfer_leadership(&mut self, to: PeerId) -> Result<(), String> {
-        if self.role.0 != StateRole::Leader {
+        if self.node.raft.state != StateRole::Leader {
             return Err("this replica does not lead".to_owned());
         }
         if to == self.id {

@@ -6,6 +6,7 @@ use onebox_store::{Disk, NodeId};
 use raft::{GetEntriesContext, Storage};
 
 use super::*;
+use crate::membership::Change;
 
 const ENTRIES: u64 = 20;
 
@@ -83,4 +84,20 @@ fn a_log_that_lacks_what_it_told_is_damaged() {
             Ok(_) => assert!(!lacks, "entry {commit} is not on this disk"),
         }
     }
+}
+
+/// The library passes on what is proposed to a replica that does not lead, and says that all is well.
+#[test]
+fn a_replica_that_does_not_lead_passes_nothing_on() {
+    let (_disk, opened) = log_of_entries();
+    let mut consensus = follower(opened);
+    let heartbeat = ConsensusMessage { kind: ConsensusKind::Heartbeat as i32, term: 1, commit: ENTRIES, ..ConsensusMessage::default() };
+    assert_eq!(consensus.hear(PeerId(2), heartbeat), Ok(()));
+    assert!(consensus.news().is_ok(), "it knows its leader now");
+    drop(consensus.take_messages());
+    assert!(consensus.propose_change(Change::AddLearner(PeerId(4))).is_err());
+    assert!(consensus.transfer_leadership(PeerId(3)).is_err());
+    assert_eq!(consensus.propose(vec![1]), None);
+    let passed_on = |message: &PeerMessage| matches!(&message.body, Some(PeerBody::Consensus(said)) if said.kind != ConsensusKind::HeartbeatResponse as i32);
+    assert!(!consensus.take_messages().iter().any(passed_on));
 }
