@@ -1,3 +1,5 @@
+//! What the simulator found once in the consensus, each as a case of its own.
+
 use std::sync::Arc;
 
 use onebox_store::log::{self, LogEntry, LogOptions};
