@@ -56,9 +56,8 @@ impl Confirming {
         if self.confirm == Confirm::Replicated {
             return;
         }
-        let peers = members.peers();
-        self.applied.retain(|peer, _| peers.contains(peer));
-        if peers.contains(&PeerId(message.from)) {
+        self.applied.retain(|peer, _| members.contains(*peer));
+        if members.contains(PeerId(message.from)) {
             let applied = self.applied.entry(PeerId(message.from)).or_default();
             *applied = (*applied).max(LogIndex(message.applied));
         }

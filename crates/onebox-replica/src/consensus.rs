@@ -460,7 +460,7 @@ impl Consensus {
                 let state = self.node.apply_conf_change(&change);
                 let state = state.unwrap_or_else(|error| panic!("entry {index} changes the members as cannot be: {error}"));
                 self.membership = entries::members(&state);
-                self.heard.keep(|peer| self.membership.peers().contains(&PeerId(peer)));
+                self.heard.keep(|peer| self.membership.contains(PeerId(peer)));
                 Agreed::Members(self.membership.clone())
             }
         };

@@ -69,6 +69,11 @@ impl Membership {
         peers.into_iter().map(PeerId).collect()
     }
 
+    /// Whether a peer is among them, in whatever part.
+    pub fn contains(&self, peer: PeerId) -> bool {
+        [&self.voters, &self.learners, &self.voters_outgoing, &self.learners_next].into_iter().any(|part| part.contains(&peer.0))
+    }
+
     /// Whether a change is half way.
     pub fn is_joint(&self) -> bool {
         !self.voters_outgoing.is_empty()

@@ -54,11 +54,11 @@ impl Replica {
     /// Takes a peer's word for its build, unless it has said something later, or took long to say it.
     pub(crate) fn hear_build(&mut self, clock: Clock, message: &PeerMessage) {
         let from = PeerId(message.from);
-        let members = self.consensus.membership().peers();
-        if message.newest_version == 0 || message.clock.abs_diff(clock.wall.0) > WORD_MICROS_MAX || !members.contains(&from) {
+        let members = self.consensus.membership();
+        if message.newest_version == 0 || message.clock.abs_diff(clock.wall.0) > WORD_MICROS_MAX || !members.contains(from) {
             return;
         }
-        self.builds.0.retain(|peer, _| members.contains(peer));
+        self.builds.0.retain(|peer, _| members.contains(*peer));
         let word = self.builds.0.entry(from).or_default();
         if message.clock >= word.clock {
             *word = Word { clock: message.clock, newest_version: message.newest_version, heard: self.ticks };

@@ -26,7 +26,7 @@ impl World<'_> {
         let there: BTreeMap<u64, bool> = self.machines.iter().map(|machine| (machine.id().0, machine.process.is_some())).collect();
         let change = there
             .iter()
-            .find(|(id, up)| **up && !members.peers().contains(&PeerId(**id)))
+            .find(|(id, up)| **up && !members.contains(PeerId(**id)))
             .map(|(id, _)| Change::AddLearner(PeerId(*id)))
             .or_else(|| members.learners.iter().find(|id| there.contains_key(id)).map(|id| Change::Promote(PeerId(*id))))
             .or_else(|| members.peers().into_iter().find(|id| !there.contains_key(&id.0)).map(Change::Remove));
@@ -35,6 +35,7 @@ impl World<'_> {
             self.asked(leader, |token| Input::Change(token, change));
         }
     }
+
     /// The newest version of apply is asked for when all machines run the next build; and now and then when one does not, which must
     /// be refused.
     fn tend_the_version(&mut self, leader: usize) {
