@@ -34,6 +34,8 @@ pub(crate) struct Jobs {
     /// The writer has not been told of it.
     spare_made: bool,
     history: bool,
+    /// The tick at which it was last looked whether segments may move.
+    history_at: u64,
     scrub: bool,
     scrub_at: u64,
     /// Flushes done when the scrub began.
@@ -85,7 +87,8 @@ impl Replica {
             self.jobs.merge = true;
             self.effects.jobs.push(Job::Merge(job));
         }
-        if !self.jobs.history {
+        if !self.jobs.history && self.jobs.history_at != self.ticks {
+            self.jobs.history_at = self.ticks;
             let segments = self.segments_for_history();
             if !segments.is_empty() && !buggify("segments stay a while", 4) {
                 self.jobs.history = true;

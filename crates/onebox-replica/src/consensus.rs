@@ -86,6 +86,8 @@ pub(crate) struct Consensus {
     seed: u64,
     election_ticks: usize,
     rolls: u64,
+    /// The election timeout, and the term and roll that it was drawn for.
+    timeout: ((u64, u64), usize),
     heard: Heard,
     role: (StateRole, u64),
     /// Index of the entry with which this leader began its term.
@@ -164,6 +166,7 @@ impl Consensus {
             seed: start.seed,
             election_ticks: start.election_ticks,
             rolls: 0,
+            timeout: ((u64::MAX, 0), 0),
             heard: Heard::default(),
             role: (StateRole::Follower, 0),
             leads_from: u64::MAX,
@@ -372,10 +375,13 @@ impl Consensus {
     /// # Errors
     /// The fault met while reading entries from the log.
     pub(crate) fn news(&mut self) -> Result<Option<News>, Fault> {
-        if let Some(fault) = self.node.mut_store().fault.take() {
-            return Err(fault);
+        let store = self.node.mut_store();
+        if store.fault.get_mut().is_some() {
+            return store.fault.take().map_or(Ok(None), Err);
         }
-        self.tell_who_is_behind();
+        if !store.behind.get_mut().is_empty() {
+            self.tell_who_is_behind();
+        }
         if !self.node.has_ready() {
             return Ok(None);
         }
@@ -540,9 +546,16 @@ impl Consensus {
 
     /// The library draws its election timeout from a random generator of its own; every input overwrites it.
     fn draw_timeout(&mut self) {
-        let input = [self.seed, self.id.0, self.node.raft.term, self.rolls].map(u64::to_le_bytes).concat();
-        let spread = (xxhash_rust::xxh3::xxh3_64(&input) % self.election_ticks as u64) as usize;
-        self.node.raft.set_randomized_election_timeout(self.election_ticks + spread);
+        let of = (self.node.raft.term, self.rolls);
+        if self.timeout.0 != of {
+            let mut input = [0; 32];
+            for (place, part) in input.chunks_exact_mut(8).zip([self.seed, self.id.0, of.0, of.1]) {
+                place.copy_from_slice(&part.to_le_bytes());
+            }
+            let spread = (xxhash_rust::xxh3::xxh3_64(&input) % self.election_ticks as u64) as usize;
+            self.timeout = (of, self.election_ticks + spread);
+        }
+        self.node.raft.set_randomized_election_timeout(self.timeout.1);
     }
 }
 

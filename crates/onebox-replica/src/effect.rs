@@ -18,35 +18,35 @@ use crate::warming::WarmJob;
 
 /// What one turn wants done.
 #[derive(Debug, Default)]
-pub struct Effects {
+pub(crate) struct Effects {
     /// A frame to write and sync. At most one is outstanding.
-    pub persist: Option<PersistBatch>,
+    pub(crate) persist: Option<PersistBatch>,
     /// What is said to peers: whatever it depends on is on the disk.
-    pub messages: Vec<PeerMessage>,
+    pub(crate) messages: Vec<PeerMessage>,
     /// Entries that were applied, for whoever watches.
-    pub applied: Vec<AppliedEntry>,
+    pub(crate) applied: Vec<AppliedEntry>,
     /// The state that readers see from now on.
-    pub publish: Option<View>,
+    pub(crate) publish: Option<View>,
     /// Replies to attempts, and the position they hold at.
-    pub replies: Vec<(Token, Reply, LogIndex)>,
+    pub(crate) replies: Vec<(Token, Reply, LogIndex)>,
     /// Answers to questions for an outcome.
-    pub fates: Vec<(Token, Fate)>,
+    pub(crate) fates: Vec<(Token, Fate)>,
     /// Reads that may run now.
-    pub queries: Vec<Query>,
+    pub(crate) queries: Vec<Query>,
     /// Reads that are answered without running.
-    pub refused_reads: Vec<(Token, Reply)>,
+    pub(crate) refused_reads: Vec<(Token, Reply)>,
     /// Work for a background thread.
-    pub jobs: Vec<Job>,
+    pub(crate) jobs: Vec<Job>,
     /// Memory to be freed elsewhere.
-    pub discard: Vec<Retired>,
+    pub(crate) discard: Vec<Retired>,
     /// Things an operator should know.
-    pub notes: Vec<Note>,
+    pub(crate) notes: Vec<Note>,
     /// More work waits: take another turn at once, with or without inputs.
-    pub again: bool,
+    pub(crate) again: bool,
     /// Everything is finished and flushed after [`Input::Drain`](crate::Input::Drain).
-    pub drained: bool,
+    pub(crate) drained: bool,
     /// The replica has stopped and says why. Nothing follows.
-    pub stop: Option<Stop>,
+    pub(crate) stop: Option<Stop>,
 }
 
 /// A read-only request that may run on a view.

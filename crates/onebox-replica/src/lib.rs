@@ -1,5 +1,5 @@
-//! The pure heart of a partition: `step(now, input)`, then one turn's [`Effects`], performed in their one order by
-//! [`turn`].
+//! The pure heart of a partition: inputs go in, and what they come to is done in its one order by
+//! [`take_turn`](turn::take_turn).
 //!
 //! It knows no clock, thread, socket, file or async runtime: time and entropy come in with inputs, the disk is a
 //! trait, and whatever takes long is a [`Job`](effect::Job) that somebody else runs. Byte layouts are in FORMAT.md,
@@ -35,7 +35,7 @@ pub mod warming;
 pub use committing::AppliedEntry;
 pub use confirming::Confirm;
 pub use consensus::PersistBatch;
-pub use effect::{Effects, Job, JobDone, Note, Query, Stop};
+pub use effect::{Job, JobDone, Note, Query, Stop};
 pub use execution::{Ended, Execution, unknown_tenant};
 pub use input::{Clock, Input, Read, Token};
 pub use limits::Limits;

@@ -157,7 +157,7 @@ pub struct Opened {
 
 impl Replica {
     /// Takes one input. What follows from it comes with [`finish_turn`](Self::finish_turn).
-    pub fn step(&mut self, clock: Clock, input: Input) {
+    pub(crate) fn step(&mut self, clock: Clock, input: Input) {
         match input {
             Input::Attempt(token, attempt) => self.admit(token, attempt),
             Input::Read(read) => self.admit_read(read),
@@ -175,14 +175,14 @@ impl Replica {
         }
     }
 
-    /// Ends a turn: executes what waits, moves entries on, and gives what is to be done.
-    pub fn finish_turn(&mut self, clock: Clock) -> Effects {
+    /// Ends a turn: executes what waits, moves entries on, and gives what is to be done, to be taken out.
+    pub(crate) fn finish_turn(&mut self, clock: Clock) -> &mut Effects {
         if self.stopped.is_none()
             && let Err(stop) = self.work(clock)
         {
             self.stop(stop);
         }
-        std::mem::take(&mut self.effects)
+        &mut self.effects
     }
 
     /// How it is doing.

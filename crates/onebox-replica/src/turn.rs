@@ -54,47 +54,28 @@ pub fn take_turn(replica: &mut Replica, clock: Clock, inputs: impl IntoIterator<
     perform(replica.finish_turn(clock), world)
 }
 
-fn perform(effects: Effects, world: &mut dyn World) -> bool {
-    let Effects { persist, messages, applied, publish, replies, fates, queries, refused_reads, jobs, discard, notes, again, drained, stop } =
-        effects;
-    if let Some(batch) = persist {
+/// Takes everything out of `effects`, whose lists stay for the next turn.
+fn perform(effects: &mut Effects, world: &mut dyn World) -> bool {
+    if let Some(batch) = effects.persist.take() {
         world.persist(batch);
     }
-    for message in messages {
-        world.send(message);
-    }
-    for entry in applied {
-        world.applied(entry);
-    }
-    if let Some(view) = publish {
+    effects.messages.drain(..).for_each(|message| world.send(message));
+    effects.applied.drain(..).for_each(|entry| world.applied(entry));
+    if let Some(view) = effects.publish.take() {
         world.publish(view);
     }
-    for (token, reply, at) in replies {
-        world.reply(token, reply, at);
-    }
-    for (token, fate) in fates {
-        world.tell_fate(token, fate);
-    }
-    for query in queries {
-        world.query(query);
-    }
-    for (token, reply) in refused_reads {
-        world.reply(token, reply, LogIndex(0));
-    }
-    for job in jobs {
-        world.start(job);
-    }
-    for retired in discard {
-        world.discard(retired);
-    }
-    for note in notes {
-        world.note(note);
-    }
-    if drained {
+    effects.replies.drain(..).for_each(|(token, reply, at)| world.reply(token, reply, at));
+    effects.fates.drain(..).for_each(|(token, fate)| world.tell_fate(token, fate));
+    effects.queries.drain(..).for_each(|query| world.query(query));
+    effects.refused_reads.drain(..).for_each(|(token, reply)| world.reply(token, reply, LogIndex(0)));
+    effects.jobs.drain(..).for_each(|job| world.start(job));
+    effects.discard.drain(..).for_each(|retired| world.discard(retired));
+    effects.notes.drain(..).for_each(|note| world.note(note));
+    if std::mem::take(&mut effects.drained) {
         world.drained();
     }
-    if let Some(stop) = stop {
+    if let Some(stop) = effects.stop.take() {
         world.stop(stop);
     }
-    again
+    std::mem::take(&mut effects.again)
 }

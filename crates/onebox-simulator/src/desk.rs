@@ -20,6 +20,20 @@ pub(crate) struct Desk {
     pub(crate) stop: Option<Stop>,
 }
 
+impl Desk {
+    /// Throws away what was left undone.
+    pub(crate) fn clear(&mut self) {
+        let Desk { frame, messages, applied, view, replies, queries, jobs, notes, drained, stop } = self;
+        (*frame, *view, *drained, *stop) = (None, None, false, None);
+        messages.clear();
+        applied.clear();
+        replies.clear();
+        queries.clear();
+        jobs.clear();
+        notes.clear();
+    }
+}
+
 impl World for Desk {
     fn persist(&mut self, batch: PersistBatch) {
         self.frame = Some(batch);

@@ -209,16 +209,13 @@ impl Machine {
         self.power_fails_at.is_some_and(|at| self.disk.operations() > at)
     }
 
-    /// One turn of its replica; gives what is to be done, and whether another turn should follow at once.
-    pub(crate) fn turn(&mut self, now: u64) -> Option<(Desk, bool)> {
+    /// One turn of its replica, which lays out what is to be done; gives whether another turn should follow at once.
+    pub(crate) fn turn(&mut self, now: u64, desk: &mut Desk) -> bool {
         let wall = Time(self.wall(now));
-        let process = self.process.as_mut()?;
+        let process = self.process.as_mut().expect("a turn reaches a process that runs");
         process.turn_due = false;
         let clock = Clock { wall, uptime: now - process.started };
-        let mut desk = Desk::default();
-        let inputs = std::mem::take(&mut process.inbox);
-        let again = take_turn(&mut process.replica, clock, inputs, &mut desk);
-        Some((desk, again))
+        take_turn(&mut process.replica, clock, process.inbox.drain(..), desk)
     }
 
     /// Microseconds since the process started.

@@ -115,6 +115,8 @@ pub(crate) struct World<'w> {
     pub(crate) tokens: u64,
     pub(crate) phase: Phase,
     pub(crate) judge: Judge,
+    /// Empty between turns: what one turn wants done is laid out on it.
+    desk: Desk,
     pub(crate) acknowledged: u64,
     pub(crate) acknowledged_since_healing: bool,
     pub(crate) verdict: Option<Verdict>,
@@ -206,6 +208,7 @@ impl<'w> World<'w> {
             tokens: 0,
             phase: Phase::Faults,
             judge: Judge::default(),
+            desk: Desk::default(),
             acknowledged: 0,
             acknowledged_since_healing: false,
             verdict: None,
@@ -346,16 +349,21 @@ impl<'w> World<'w> {
         if let Some(until) = self.frozen(machine) {
             return self.at(until, Event::Tick(machine, incarnation));
         }
-        self.give(machine, Input::Tick);
         let slot = &mut self.machines[machine];
         let process = slot.process.as_mut().expect("an event reaches a process that runs");
+        process.inbox.push(Input::Tick);
         process.ticks += 1;
         if process.ticks.is_multiple_of(DISK_FREE_TICKS)
             && let Ok(bytes) = slot.disk.free_bytes()
         {
-            self.give(machine, Input::DiskFree { bytes });
+            process.inbox.push(Input::DiskFree { bytes });
         }
+        let turn_due = process.turn_due;
         self.at(self.now + self.plan.tick, Event::Tick(machine, incarnation));
+        if !turn_due {
+            // Nothing else is on its way into that turn, so that it may as well be now.
+            self.turn(machine, incarnation);
+        }
     }
 
     pub(crate) fn turn(&mut self, machine: usize, incarnation: u64) {
@@ -366,23 +374,24 @@ impl<'w> World<'w> {
             return self.at(until, Event::Turn(machine, incarnation));
         }
         let now = self.now;
-        let turned = catch_unwind(AssertUnwindSafe(|| self.machines[machine].turn(now)));
+        let mut desk = std::mem::take(&mut self.desk);
+        let turned = catch_unwind(AssertUnwindSafe(|| self.machines[machine].turn(now, &mut desk)));
         match turned {
             Err(panic) => self.broken("nothing panics", words_of(&*panic)),
-            Ok(None) => {}
-            Ok(Some((desk, again))) => {
-                self.perform(machine, desk);
+            Ok(again) => {
+                self.perform(machine, &mut desk);
                 if again {
                     self.turn_soon(machine);
                 }
             }
         }
+        desk.clear();
+        self.desk = desk;
     }
 
-    pub(crate) fn perform(&mut self, machine: usize, desk: Desk) {
-        let Desk { frame, messages, applied, view, replies, queries, jobs, notes, drained, stop } = desk;
+    pub(crate) fn perform(&mut self, machine: usize, desk: &mut Desk) {
         let incarnation = self.machines[machine].incarnation;
-        if let Some(frame) = frame {
+        if let Some(frame) = desk.frame.take() {
             if let Err((promise, words)) = self.judge.logged(&frame.batch.entries) {
                 return self.broken(promise, words);
             }
@@ -391,7 +400,7 @@ impl<'w> World<'w> {
             assert!(process.frame.replace(frame).is_none(), "one frame is outstanding at most");
             self.at(when, Event::Persist(machine, incarnation));
         }
-        for entry in applied {
+        for entry in desk.applied.drain(..) {
             self.timeline.mark(&[self.now, machine as u64, entry.index.0, entry.term.0, entry.chain as u64]);
             self.judge.executed.applied(self.machines[machine].id(), entry.index);
             let judged = self.judge.applied(machine, entry, &mut *self.workload);
@@ -399,32 +408,32 @@ impl<'w> World<'w> {
                 return self.broken(promise, words);
             }
         }
-        for message in messages {
+        for message in desk.messages.drain(..) {
             self.send_peer(machine, message);
         }
-        if let Some(view) = view
+        if let Some(view) = desk.view.take()
             && self.chance.once_in(512)
             && let Err(words) = self.holds(&view)
         {
             return self.broken("what the service promises", words);
         }
-        for (token, reply) in replies {
+        for (token, reply) in desk.replies.drain(..) {
             self.answer(machine, token, reply);
         }
-        for query in queries {
+        for query in desk.queries.drain(..) {
             let token = query.token;
             let reply = self.query(query);
             self.answer(machine, token, reply);
         }
-        for job in jobs {
+        for job in desk.jobs.drain(..) {
             let when = self.now + self.latency(machine, self.plan.job);
             self.at(when, Event::Work(machine, incarnation, Box::new(job)));
         }
-        for note in notes {
+        for note in desk.notes.drain(..) {
             self.note(machine, note);
         }
-        if drained || stop.is_some() {
-            self.stopped(machine, stop);
+        if desk.drained || desk.stop.is_some() {
+            self.stopped(machine, desk.stop.take());
         }
     }
 

@@ -235,15 +235,15 @@ impl fmt::Debug for MemoryFile {
 }
 
 impl MemoryFile {
-    fn path(&self, world: &World) -> String {
-        world.files[&self.number].path.clone()
+    fn path(&self, world: &World) -> Arc<str> {
+        Arc::clone(&world.files[&self.number].path)
     }
 
     fn change<T>(&self, operation: &'static str, change: impl FnOnce(&mut World) -> Result<T, Fault>) -> Result<T, Fault> {
         let mut world = self.disk.world();
         let path = self.path(&world);
         if !self.writable {
-            return Err(Fault::new(FaultKind::Io, operation, path, "the file was opened for reading"));
+            return Err(Fault::new(FaultKind::Io, operation, &*path, "the file was opened for reading"));
         }
         world.meet(operation, &path)?;
         world.changed(operation, &path, change)
@@ -266,7 +266,7 @@ impl DiskFile for MemoryFile {
         let end = offset + into.len() as u64;
         if end > image.len {
             let detail = format!("bytes {offset} to {end}: the file ends at {}", image.len);
-            return Err(Fault::new(FaultKind::Io, "read", path, detail));
+            return Err(Fault::new(FaultKind::Io, "read", &*path, detail));
         }
         image.read(offset, into);
         Ok(())
@@ -325,7 +325,7 @@ struct NameChange {
 
 struct File {
     /// Its last name, for faults.
-    path: String,
+    path: Arc<str>,
     live: Image,
     durable: Image,
     unsynced: Vec<Change>,
@@ -371,7 +371,7 @@ impl World {
     fn new_file(&mut self, path: &str) -> u64 {
         self.files_made += 1;
         let file = File {
-            path: path.to_owned(),
+            path: Arc::from(path),
             live: Image::default(),
             durable: Image::default(),
             unsynced: Vec::new(),
@@ -403,7 +403,7 @@ impl World {
         if let Some(replaced) = self.names.insert(to.to_owned(), number) {
             self.used -= self.files[&replaced].live.len;
         }
-        to.clone_into(&mut self.file(number).path);
+        self.file(number).path = Arc::from(to);
         self.name_changes.push(NameChange { link: Some((to.to_owned(), number)), unlink: Some(from.to_owned()) });
         Ok(())
     }
@@ -455,7 +455,7 @@ impl World {
         let free = self.capacity.saturating_sub(self.used);
         if more > free {
             let path = &self.files[&number].path;
-            return Err(Fault::new(FaultKind::DiskFull, operation, path, format!("{more} more bytes needed, {free} free")));
+            return Err(Fault::new(FaultKind::DiskFull, operation, &**path, format!("{more} more bytes needed, {free} free")));
         }
         if self.is_named(number) {
             self.used += more;

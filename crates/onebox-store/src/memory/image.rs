@@ -38,8 +38,8 @@ impl Image {
             let piece = &bytes[done..done + end - start];
             done += end - start;
             let held = &mut self.sectors[sector];
-            if piece == ZERO_SECTOR {
-                *held = None;
+            if let Ok(whole) = <&[u8; SECTOR]>::try_from(piece) {
+                *held = (*whole != ZERO_SECTOR).then(|| Arc::new(*whole));
                 continue;
             }
             Arc::make_mut(held.get_or_insert_with(|| Arc::new(ZERO_SECTOR)))[start..end].copy_from_slice(piece);

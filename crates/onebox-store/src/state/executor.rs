@@ -3,8 +3,9 @@
 //! A point is looked for in the active generation, the older one, the base. Every write needs the value that was
 //! visible before it, for the digest; what it takes to undo it goes to the journal, except while replaying.
 
-use std::cell::RefMut;
+use std::hash::BuildHasher;
 
+use foldhash::fast::FixedState;
 use onebox_service::keyspace::EachRow;
 use onebox_service::{Bytes, Fault, Keyspace, KeyspaceMut};
 
@@ -27,30 +28,36 @@ pub struct EntrySeal {
     pub writes: u32,
 }
 
-/// Rows that were just read from the base, so that reading and then writing one costs one lookup there.
+/// Rows lately read from the base, so that reading and then writing one costs one lookup there, and one that many requests
+/// read costs few. Each has its place by its hash, and stays until another takes it.
 #[derive(Debug, Default)]
 pub(super) struct Memo {
-    rows: Vec<(Bytes, Slot)>,
-    next: usize,
+    places: Vec<Option<(Bytes, Slot)>>,
+    hasher: FixedState,
 }
 
-/// How many rows the memo keeps: about what one request reads and then writes.
-const MEMO_ROWS: usize = 16;
+/// How many rows the memo keeps at most.
+const MEMO_ROWS: usize = 256;
 
 impl Memo {
-    fn get(&self, key: &[u8]) -> Option<Slot> {
-        self.rows.iter().find(|row| row.0[..] == *key).map(|row| row.1.clone())
+    fn place(&self, key: &[u8]) -> usize {
+        self.hasher.hash_one(key) as usize % MEMO_ROWS
     }
 
-    fn keep(mut this: RefMut<'_, Memo>, key: &[u8], slot: &Slot) {
-        let row = (Bytes::from(key), slot.clone());
-        if this.rows.len() < MEMO_ROWS {
-            this.rows.push(row);
-        } else {
-            let next = this.next;
-            this.rows[next] = row;
-            this.next = (next + 1) % MEMO_ROWS;
-        }
+    fn get(&self, key: &[u8]) -> Option<Slot> {
+        let held = self.places.get(self.place(key))?.as_ref()?;
+        (held.0[..] == *key).then(|| held.1.clone())
+    }
+
+    fn keep(&mut self, key: &[u8], slot: &Slot) {
+        self.places.resize(MEMO_ROWS, None);
+        let place = self.place(key);
+        self.places[place] = Some((Bytes::from(key), slot.clone()));
+    }
+
+    /// The base is another from now on.
+    pub(super) fn forget(&mut self) {
+        self.places.clear();
     }
 }
 
@@ -178,7 +185,7 @@ impl State {
         }
         self.base_reads.set(self.base_reads.get() + 1);
         let slot = self.base.get(key)?;
-        Memo::keep(self.memo.borrow_mut(), key, &slot);
+        self.memo.borrow_mut().keep(key, &slot);
         Ok(slot)
     }
 

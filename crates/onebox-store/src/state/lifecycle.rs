@@ -12,7 +12,6 @@
 use std::sync::Arc;
 
 use super::encoding::Meta;
-use super::executor::Memo;
 use super::flush::{FlushJob, Flushed, Retired};
 use super::generation::Generation;
 use super::runs::{MergeJob, Merged, RunStack};
@@ -112,7 +111,7 @@ impl State {
     pub fn flushed(&mut self, flushed: Flushed) -> Retired {
         assert!(self.flushing(), "a flush that is done was begun");
         let older = self.older.take().expect("a flush is of the older generation");
-        *self.memo.borrow_mut() = Memo::default();
+        self.memo.get_mut().forget();
         let base = std::mem::replace(&mut self.base, flushed.base);
         self.publish();
         Retired { _rows: older.rows, _runs: older.runs, _base: base }

@@ -57,6 +57,22 @@ impl Run {
         Run { id, rows, bytes }
     }
 
+    /// One run of what two neighbours hold.
+    fn merged_pair(id: RunId, older: &Run, newer: &Run) -> Run {
+        let mut rows = Vec::with_capacity(older.rows.len() + newer.rows.len());
+        let (mut old, mut new) = (older.rows.iter().peekable(), newer.rows.iter().peekable());
+        while let (Some(left), Some(right)) = (old.peek(), new.peek()) {
+            let order = left.0.cmp(&right.0);
+            rows.extend(if order.is_lt() { old.next() } else { new.next() }.cloned());
+            if order.is_eq() {
+                // The newer row hides it.
+                old.next();
+            }
+        }
+        rows.extend(old.chain(new).cloned());
+        Run::of_sorted(id, rows)
+    }
+
     /// One run of what several hold, given from the oldest to the newest.
     fn merged(id: RunId, runs: &[Arc<Run>]) -> Run {
         let mut rows = Vec::with_capacity(runs.iter().map(|run| run.rows.len()).sum());
@@ -133,7 +149,7 @@ impl RunStack {
             if !alike || !small || self.merging.contains(&older.id) {
                 break;
             }
-            let merged = Run::merged(ids.next(), &[older.clone(), newer.clone()]);
+            let merged = Run::merged_pair(ids.next(), older, newer);
             self.runs.truncate(self.runs.len() - 2);
             self.runs.push(Arc::new(merged));
         }
