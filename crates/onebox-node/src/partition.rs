@@ -274,6 +274,9 @@ impl World for Threads {
             Note::ClockAgrees => tracing::info!("this machine's clock agrees with the other nodes' again: it may lead"),
             Note::Members { at, members } => tracing::info!(entry = at.0, ?members, "the members are others from here on"),
             Note::FetchesSnapshot { at_least } => tracing::info!(at_least = at_least.0, "fetching a snapshot from the leader"),
+            Note::Diverged { at, what } => {
+                tracing::error!(entry = at.0, what, "the state here is not the one that the log states: fetching the leader's");
+            }
             Note::SnapshotRefused(fault) => tracing::warn!(%fault, "a fetched snapshot is not what was stated; fetching it again"),
             Note::PeerNonsense { from, what } => tracing::warn!(%from, what, "a peer said something that makes no sense"),
             Note::Scrubbed { rows } => tracing::debug!(rows, "every row of the base was read and found as written"),

@@ -65,6 +65,10 @@ impl Jobs {
 
 impl Replica {
     pub(crate) fn start_jobs(&mut self) {
+        if self.hollow {
+            // There is no state, or one that nothing may be made of.
+            return;
+        }
         if self.log_bytes_unflushed > self.limits.log_replay_bytes_max {
             self.log_bytes_unflushed = 0;
             self.execution.state.request_flush();

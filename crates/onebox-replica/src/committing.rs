@@ -5,6 +5,7 @@
 //! executed here, leadership lost, executed again by another leader: the first must be gone before the second is applied.
 
 use onebox_service::attempt::Reply;
+use onebox_service::buggify::{self, buggify};
 use onebox_service::planted::planted;
 use onebox_store::{LogIndex, Term};
 
@@ -43,8 +44,16 @@ impl Replica {
             }
             let mut last = None;
             for committed in news.committed {
-                last = Some(committed.index);
-                applied_bytes += self.commit(committed)?;
+                let index = committed.index;
+                match self.commit(committed) {
+                    Ok(bytes) => applied_bytes += bytes,
+                    Err(Stop::Diverged { at, what }) => {
+                        self.diverged(at, what)?;
+                        break;
+                    }
+                    Err(stop) => return Err(stop),
+                }
+                last = Some(index);
             }
             if let Some(last) = last {
                 self.consensus.applied_to(last);
@@ -110,6 +119,10 @@ impl Replica {
         if !self.in_flight.is_empty() || !self.execution.is_empty() {
             // What was executed here and not committed never happened.
             self.undo_speculation("leadership was lost");
+        }
+        // One such failure is healed, in whatever state the others are; of two at once nobody can say who is right.
+        if !self.consensus.is_alone() && !buggify::happened("memory fails") && buggify("memory fails", 1_024) {
+            self.execution.corrupt().map_err(Stop::Fault)?;
         }
         let time = self.execution.apply(index, data)?;
         self.clock.seen(time);

@@ -53,9 +53,6 @@ impl Confirming {
     }
 
     pub(crate) fn hear(&mut self, message: &PeerMessage, members: &Membership) {
-        if self.confirm == Confirm::Replicated {
-            return;
-        }
         self.applied.retain(|peer, _| members.contains(*peer));
         if members.contains(PeerId(message.from)) {
             let applied = self.applied.entry(PeerId(message.from)).or_default();
@@ -73,11 +70,16 @@ impl Confirming {
         self.waiting.pop_front_if(|first| first.index <= confirmed)
     }
 
-    fn applied_by_majority(&self, own: (PeerId, LogIndex), members: &Membership) -> LogIndex {
+    /// The last entry that a peer has applied, as it said.
+    pub(crate) fn applied_by(&self, peer: PeerId) -> LogIndex {
+        self.applied.get(&peer).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn applied_by_majority(&self, own: (PeerId, LogIndex), members: &Membership) -> LogIndex {
         let of = |voters: &[u64]| {
             let applied = |voter: &u64| {
                 let peer = PeerId(*voter);
-                if peer == own.0 { own.1 } else { self.applied.get(&peer).copied().unwrap_or_default() }
+                if peer == own.0 { own.1 } else { self.applied_by(peer) }
             };
             let mut applied: Vec<LogIndex> = voters.iter().map(applied).collect();
             applied.sort_unstable();

@@ -108,9 +108,11 @@ pub(crate) struct Consensus {
     messages: Vec<PeerMessage>,
     /// The end of the log is not yet asserted by a later frame.
     end_unasserted: bool,
+    /// The last committed entry that the library handed over.
+    handed_over: u64,
     /// As of the last entry handed over.
     membership: Membership,
-    /// It has no members yet and applies nothing: its state is to be had from a peer.
+    /// It applies nothing: its state is to be had from a peer.
     hollow: bool,
 }
 
@@ -180,6 +182,7 @@ impl Consensus {
             persisting: None,
             messages: Vec::new(),
             end_unasserted: false,
+            handed_over: 0,
             membership: start.membership,
             hollow: start.hollow,
         };
@@ -259,6 +262,11 @@ impl Consensus {
     /// Begins a read round. Confirmed rounds come with the news.
     pub(crate) fn begin_read_round(&mut self, round: u64) {
         self.node.read_index(round.to_be_bytes().to_vec());
+    }
+
+    /// From here on it hands over nothing that is committed, and does not campaign.
+    pub(crate) fn become_hollow(&mut self) {
+        self.hollow = true;
     }
 
     fn may_campaign(&self) -> bool {
@@ -398,6 +406,7 @@ impl Consensus {
         self.supersede(&appended);
         self.node.mut_store().append(appended);
         let committed = ready.take_committed_entries();
+        self.handed_over = committed.last().map_or(self.handed_over, |last| last.index);
         let read = ready.take_read_states().pop();
         let (now, once_durable) = (ready.take_messages(), ready.take_persisted_messages());
         self.say(now, once_durable, must_sync, number);
@@ -535,12 +544,12 @@ impl Consensus {
 
     /// Puts the committed entries that come next where the library will look for them, so that a fault can be told.
     fn fetch_committed(&mut self) -> Result<(), Fault> {
-        if self.hollow {
+        if self.membership.is_empty() {
             return Ok(());
         }
         let log = &self.node.raft.raft_log;
-        // The library hands over each committed entry once, and all that were handed over are applied by then.
-        let (from, to) = (self.applied() + 1, log.committed.min(log.persisted) + 1);
+        // The library hands over each committed entry once.
+        let (from, to) = (self.applied().max(self.handed_over) + 1, log.committed.min(log.persisted) + 1);
         self.node.mut_store().fetch(from, to)
     }
 

@@ -202,6 +202,13 @@ pub enum Note {
         /// The position that it must have at least.
         at_least: LogIndex,
     },
+    /// This replica's state is not the one that the log states. It serves nothing, goes on persisting, and fetches the leader's.
+    Diverged {
+        /// The entry.
+        at: LogIndex,
+        /// What differed.
+        what: String,
+    },
     /// A fetched snapshot was not what its source stated; it is fetched again.
     SnapshotRefused(Fault),
     /// A peer said something that makes no sense; it was ignored.
@@ -232,7 +239,8 @@ pub enum Stop {
         /// What differed.
         what: String,
     },
-    /// Nothing is wrong: a peer's snapshot is on the disk, and the next start, which should follow at once, installs it.
+    /// The next start, which should follow at once, goes on from what is on the disk: a peer's snapshot that was fetched, which it
+    /// installs; or base and log.
     Reopen,
 }
 
@@ -240,7 +248,7 @@ impl fmt::Display for Stop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Stop::Fault(fault) => write!(f, "{fault}"),
-            Stop::Reopen => f.write_str("a snapshot was fetched; it is installed by the next start"),
+            Stop::Reopen => f.write_str("the next start goes on from what is on the disk: a fetched snapshot, or base and log"),
             Stop::Poison { at, what } => {
                 write!(f, "the committed entry {at} cannot be applied: {what}; install a build that can, then start again")
             }

@@ -13,6 +13,7 @@ mod clock;
 mod committing;
 mod confirming;
 mod consensus;
+mod divergence;
 pub mod effect;
 pub mod entry;
 mod execution;

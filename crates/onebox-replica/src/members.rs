@@ -26,7 +26,7 @@ impl Replica {
         let heard = match message.body {
             Some(PeerBody::Consensus(said)) => {
                 // Too many rows wait for the flusher: the leader sends the entries again later.
-                let full = self.execution.state.dirty_bytes() > self.limits.dirty_bytes_max;
+                let full = self.execution.state.dirty_bytes() > self.limits.dirty_bytes_max && !self.hollow;
                 if full && said.kind == ConsensusKind::Append as i32 && !self.consensus.leads() {
                     return;
                 }

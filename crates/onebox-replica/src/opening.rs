@@ -17,6 +17,7 @@ use crate::background::Jobs;
 use crate::clock::LogClock;
 use crate::confirming::Confirming;
 use crate::consensus::{Consensus, Start};
+use crate::divergence::Divergence;
 use crate::effect::Effects;
 use crate::execution::Execution;
 use crate::limits::ELECTION_TICKS_MIN;
@@ -86,6 +87,7 @@ impl Replica {
             replaying,
             replay_to,
             hollow,
+            divergence: Divergence::default(),
             snapshots: Snapshots::default(),
             builds: Builds::default(),
             skew: Skew::default(),

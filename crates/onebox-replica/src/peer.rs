@@ -165,6 +165,9 @@ pub struct Fetch {
     /// Rows above this key; empty for the first ones.
     #[prost(bytes = "bytes", tag = "3")]
     pub after: Bytes,
+    /// The entry at which the asker's state was another than the log states; 0 if it was not.
+    #[prost(uint64, tag = "4")]
+    pub diverged_at: u64,
 }
 
 /// Rows of a snapshot, ascending, and what the whole of it is.

@@ -19,6 +19,7 @@ use crate::background::Jobs;
 use crate::clock::LogClock;
 use crate::confirming::{Confirm, Confirming};
 use crate::consensus::Consensus;
+use crate::divergence::Divergence;
 use crate::effect::{Effects, Note, Query, Stop};
 use crate::execution::{Ended, Execution};
 use crate::input::{Clock, Input, Read, Token};
@@ -127,8 +128,9 @@ pub struct Replica {
     pub(crate) replaying: bool,
     /// It was committed when this process started: applied without giving views.
     pub(crate) replay_to: LogIndex,
-    /// It has no state of its own, and waits for a peer's.
+    /// It has no state of its own, or none that is right, and waits for a peer's.
     pub(crate) hollow: bool,
+    pub(crate) divergence: Divergence,
     pub(crate) snapshots: Snapshots,
     pub(crate) builds: Builds,
     pub(crate) skew: Skew,
@@ -335,6 +337,10 @@ impl Replica {
             return;
         }
         self.tend_skew(clock);
+        self.tend_divergence();
+        if self.stopped.is_some() {
+            return;
+        }
         self.consensus.tick();
         self.snapshots_tick();
         if self.draining {
@@ -478,7 +484,7 @@ impl Replica {
     }
 
     pub(crate) fn publish(&mut self) {
-        if !self.replaying {
+        if !self.replaying && !self.hollow {
             self.view = self.execution.state.publish();
             self.effects.publish = Some(self.view.clone());
         }
@@ -511,7 +517,7 @@ impl Replica {
         if !self.draining || !self.queue_is_idle() || self.jobs.flushing() || self.hands_over() {
             return;
         }
-        if self.execution.state.base_applied() == self.execution.state.applied() {
+        if self.hollow || self.execution.state.base_applied() == self.execution.state.applied() {
             // Reads of a position that is still to come.
             self.retry_held("this node is stopping");
             self.effects.drained = true;

@@ -139,7 +139,7 @@ impl Snapshots {
 impl Replica {
     /// This replica's own log and state do not do: it needs a snapshot of at least this position.
     pub(crate) fn want_snapshot(&mut self, at_least: LogIndex) {
-        if self.snapshots.wanted.is_none() {
+        if self.snapshots.wanted.is_none_or(|wanted| wanted < at_least && self.divergence.at().is_some()) {
             self.effects.notes.push(Note::FetchesSnapshot { at_least });
             self.snapshots.wanted = Some(at_least);
         }
@@ -169,6 +169,7 @@ impl Replica {
             at: import.map_or(0, |import| import.facts().applied.index.0),
             at_least: at_least.0,
             after: import.map_or_else(Bytes::new, |import| Bytes::copy_from_slice(import.last_key())),
+            diverged_at: self.divergence.at().map_or(0, |at| at.0),
         };
         self.say(leader, PeerBody::Fetch(fetch));
     }
@@ -181,7 +182,7 @@ impl Replica {
     pub(crate) fn give_rows(&mut self, to: PeerId, fetch: Fetch) {
         // Also before the first entry of a leader's term is committed: it may be this peer that is missing for it. What is in
         // the base is committed in any case.
-        if self.hollow {
+        if !self.may_have_rows(to, &fetch) {
             return;
         }
         self.snapshots.waiting.insert(to, fetch);

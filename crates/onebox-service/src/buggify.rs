@@ -47,6 +47,14 @@ pub const fn buggify(_place: &'static str, _once_in: u64) -> bool {
     false
 }
 
+/// Whether this place has made something happen in the simulation that runs on this thread.
+pub fn happened(_place: &str) -> bool {
+    #[cfg(feature = "buggify")]
+    return RUN.with_borrow(|run| run.as_ref().is_some_and(|run| run.taken.get(_place).is_some_and(|count| *count > 0)));
+    #[cfg(not(feature = "buggify"))]
+    false
+}
+
 /// A simulation begins on this thread.
 pub fn begin(_seed: u64) {
     #[cfg(feature = "buggify")]

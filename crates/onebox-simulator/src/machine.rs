@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use onebox_replica::replica::{self, Opened};
 use onebox_replica::turn::take_turn;
-use onebox_replica::{Beginning, Clock, Input, PeerId, PersistBatch, Replica, Token};
+use onebox_replica::{Beginning, Clock, Input, Job, PeerId, PersistBatch, Replica, Token};
 use onebox_service::attempt::RequestId;
 use onebox_service::planted::planted;
 use onebox_service::{Fault, Service, Time};
@@ -71,6 +71,9 @@ pub(crate) struct Process {
     pub(crate) build: Build,
     /// On its way to the disk.
     pub(crate) frame: Option<PersistBatch>,
+    /// Under way, by number: they end with the process, and hold its files until then.
+    pub(crate) jobs: BTreeMap<u64, Job>,
+    pub(crate) jobs_begun: u64,
     /// Who waits for what.
     pub(crate) callers: BTreeMap<Token, Waiting>,
     pub(crate) stopped: bool,
@@ -147,6 +150,8 @@ impl Machine {
             started: now,
             build: self.build,
             frame: None,
+            jobs: BTreeMap::new(),
+            jobs_begun: 0,
             callers: BTreeMap::new(),
             stopped: false,
             ticks: 0,

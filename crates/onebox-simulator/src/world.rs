@@ -8,7 +8,7 @@ use std::collections::BinaryHeap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use onebox_replica::{Beginning, Input, Job, Membership, Note, PeerId, PeerMessage, Query, Stop};
+use onebox_replica::{Beginning, Input, Membership, Note, PeerId, PeerMessage, Query, Stop};
 use onebox_service::attempt::{Attempt, Reply, RequestId};
 use onebox_service::buggify::{self, Taken};
 use onebox_service::execute::{self, Context};
@@ -38,7 +38,7 @@ pub(crate) enum Event {
     Tick(usize, u64),
     Turn(usize, u64),
     Persist(usize, u64),
-    Work(usize, u64, Box<Job>),
+    Work(usize, u64, u64),
     Start(usize),
     Deliver { from: usize, to: usize, packet: Box<Packet> },
     Ask(usize),
@@ -427,7 +427,11 @@ impl<'w> World<'w> {
         }
         for job in desk.jobs.drain(..) {
             let when = self.now + self.latency(machine, self.plan.job);
-            self.at(when, Event::Work(machine, incarnation, Box::new(job)));
+            let process = self.machines[machine].process.as_mut().expect("it took a turn");
+            process.jobs_begun += 1;
+            process.jobs.insert(process.jobs_begun, job);
+            let number = process.jobs_begun;
+            self.at(when, Event::Work(machine, incarnation, number));
         }
         for note in desk.notes.drain(..) {
             self.note(machine, note);
@@ -462,6 +466,9 @@ impl<'w> World<'w> {
                     self.judge.executed.members(members.clone());
                     self.members = (at, members);
                 }
+            }
+            Note::Diverged { at, what } if !buggify::happened("memory fails") => {
+                self.broken("replicas agree", format!("machine {machine} at entry {at}: {what}"));
             }
             Note::PeerNonsense { from, what } => self.broken("peers make sense", format!("{from}: {what}")),
             Note::Bug { method, what } => self.broken("the service does not fail", format!("{method}: {what}")),
@@ -503,7 +510,7 @@ impl<'w> World<'w> {
         }
     }
 
-    pub(crate) fn work(&mut self, machine: usize, incarnation: u64, job: Box<Job>) {
+    pub(crate) fn work(&mut self, machine: usize, incarnation: u64, job: u64) {
         if !self.reaches(machine, incarnation) {
             return;
         }
@@ -511,6 +518,8 @@ impl<'w> World<'w> {
             return self.at(until, Event::Work(machine, incarnation, job));
         }
         let disk = self.machines[machine].disk.clone();
+        let process = self.machines[machine].process.as_mut().expect("an event reaches a process that runs");
+        let job = process.jobs.remove(&job).expect("a job is done once");
         let done = catch_unwind(AssertUnwindSafe(|| job.run(&disk)));
         if self.machines[machine].power_went() {
             return self.power_loss(machine);

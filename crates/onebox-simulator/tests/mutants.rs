@@ -10,7 +10,7 @@ use onebox_simulator::register::RegisterWorkload;
 use onebox_simulator::{Options, Verdict, run};
 
 /// Each, and the virtual seconds of a run that looks for it.
-const MUTANTS: [(&str, u64); 19] = [
+const MUTANTS: [(&str, u64); 20] = [
     ("acknowledged before the sync", 30),
     ("a failed sync taken for success", 30),
     ("term and vote forgotten", 30),
@@ -29,6 +29,7 @@ const MUTANTS: [(&str, u64); 19] = [
     ("a refusal believed at once", 30),
     ("a version put in force that a member cannot run", 30),
     ("apply looks outside", 30),
+    ("another state overlooked", 30),
     ("committed taken for executed", 30),
 ];
 

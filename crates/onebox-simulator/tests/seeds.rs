@@ -28,6 +28,20 @@ fn what_was_found_once_stays_found() {
     }
 }
 
+/// With the feature `buggify`, as in this test, a replica's memory fails now and then. Its state is another then, which it must notice;
+/// it fetches the leader's, and in the end all are equal, or the run would not have kept its promises.
+#[test]
+fn a_replica_whose_memory_fails_is_healed() {
+    let failed = |report: &Report| report.unlikely.get("memory fails").is_some_and(|times| *times > 0);
+    let noticed = |report: &Report| report.timeline.lines.iter().any(|line| line.to_string().contains("Diverged"));
+    let traced = |seed| run(&Options { trace: true, ..Options::of_seed(seed) }, &mut RegisterWorkload::default());
+    let reports: Vec<Report> = (1..=24).map(traced).filter(failed).collect();
+    assert!(reports.len() >= 3, "memory fails in some of these seeds");
+    // What fails just before a machine is gone is gone with it.
+    assert!(reports.iter().filter(|report| noticed(report)).count() * 2 > reports.len(), "most times it is noticed");
+    assert!(reports.iter().all(|report| report.verdict == Verdict::Kept));
+}
+
 #[test]
 fn nothing_happens_that_the_seed_does_not_say() {
     for seed in [3, 7, 11] {
