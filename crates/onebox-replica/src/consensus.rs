@@ -227,6 +227,11 @@ impl Consensus {
         Some(self.node.raft.leader_id).filter(|leader| *leader != 0).map(PeerId)
     }
 
+    /// Whether a leader was heard of lately.
+    pub(crate) fn hears_leader(&self) -> bool {
+        self.leader().is_some() && self.node.raft.election_elapsed < self.election_ticks
+    }
+
     /// The members as of the last entry handed over.
     pub(crate) fn membership(&self) -> &Membership {
         &self.membership
@@ -281,6 +286,9 @@ impl Consensus {
             if self.node.raft.election_elapsed == 0 {
                 self.rolls += 1;
             }
+        } else {
+            // It does not campaign, and must not go on believing in a leader that is gone: others ask for its vote.
+            self.node.raft.election_elapsed = (self.node.raft.election_elapsed + 1).min(self.election_ticks);
         }
         self.draw_timeout();
     }
@@ -568,5 +576,7 @@ impl Consensus {
     }
 }
 
+#[cfg(test)]
+mod limits_tests;
 #[cfg(test)]
 mod tests;

@@ -73,8 +73,8 @@ impl Replica {
                     let _ = self.consensus.transfer_leadership(successor);
                 }
             }
-            Some(_) => self.divergence.led_at = self.ticks,
-            None => {}
+            Some(_) if self.consensus.hears_leader() => self.divergence.led_at = self.ticks,
+            Some(_) | None => {}
         }
         if self.ticks - self.divergence.led_at > LEADERLESS_TICKS_MAX {
             self.stop(Stop::Reopen);

@@ -103,3 +103,27 @@ fn a_replica_that_does_not_lead_passes_nothing_on() {
     let passed_on = |message: &PeerMessage| matches!(&message.body, Some(PeerBody::Consensus(said)) if said.kind != ConsensusKind::HeartbeatResponse as i32);
     assert!(!consensus.take_messages().iter().any(passed_on));
 }
+
+/// It went on believing in a leader that was gone, and refused every other its vote.
+#[test]
+fn a_replica_that_does_not_campaign_votes_once_its_leader_is_gone() {
+    for (ticks, granted) in [(1, false), (10, true)] {
+        let (_disk, opened) = log_of_entries();
+        let mut consensus = follower(opened);
+        consensus.become_hollow();
+        let heartbeat = ConsensusMessage { kind: ConsensusKind::Heartbeat as i32, term: 1, commit: ENTRIES, ..ConsensusMessage::default() };
+        assert_eq!(consensus.hear(PeerId(2), heartbeat), Ok(()));
+        assert!(consensus.hears_leader());
+        (0..ticks).for_each(|_| consensus.tick());
+        assert_eq!(consensus.hears_leader(), !granted, "after {ticks} ticks");
+        let kind = ConsensusKind::RequestPreVote as i32;
+        let asked = ConsensusMessage { kind, term: 2, log_term: 1, index: ENTRIES, ..ConsensusMessage::default() };
+        assert_eq!(consensus.hear(PeerId(3), asked), Ok(()));
+        assert!(consensus.news().is_ok());
+        let votes = |message: &PeerMessage| match &message.body {
+            Some(PeerBody::Consensus(said)) => said.kind == ConsensusKind::RequestPreVoteResponse as i32 && !said.reject,
+            _ => false,
+        };
+        assert_eq!(consensus.take_messages().iter().any(votes), granted, "after {ticks} ticks");
+    }
+}
