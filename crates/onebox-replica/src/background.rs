@@ -5,6 +5,7 @@
 
 use onebox_service::FaultKind;
 use onebox_service::buggify::buggify;
+use onebox_store::LogIndex;
 use onebox_store::log::SegmentNumber;
 use onebox_store::state::{ScrubJob, ScrubProgress};
 
@@ -34,8 +35,8 @@ pub(crate) struct Jobs {
     /// The writer has not been told of it.
     spare_made: bool,
     history: bool,
-    /// The tick at which it was last looked whether segments may move.
-    history_at: u64,
+    /// The base's position and the tick at which it was last looked whether segments may move.
+    history_looked: Option<(LogIndex, u64)>,
     scrub: bool,
     scrub_at: u64,
     /// Flushes done when the scrub began.
@@ -91,8 +92,9 @@ impl Replica {
             self.jobs.merge = true;
             self.effects.jobs.push(Job::Merge(job));
         }
-        if !self.jobs.history && self.jobs.history_at != self.ticks {
-            self.jobs.history_at = self.ticks;
+        let now = Some((self.execution.state.base_applied().index, self.ticks));
+        if !self.jobs.history && self.jobs.history_looked != now {
+            self.jobs.history_looked = now;
             let segments = self.segments_for_history();
             if !segments.is_empty() && !buggify("segments stay a while", 4) {
                 self.jobs.history = true;

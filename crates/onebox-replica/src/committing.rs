@@ -13,7 +13,7 @@ use crate::consensus::{Agreed, Committed};
 use crate::effect::{Note, Stop};
 use crate::input::Token;
 use crate::reads::Held;
-use crate::replica::Replica;
+use crate::replica::{InFlight, Replica};
 
 /// An entry that is applied here, for whoever watches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,6 +84,9 @@ impl Replica {
         let term = self.consensus.term();
         if self.consensus.leads() && self.led != Some(term) {
             self.led = Some(term);
+            // What an earlier leader committed is not yet known to be confirmed: answers from it wait for that.
+            let (number, index, time) = (self.last_number() + 1, self.consensus.progress().0, self.clock.last());
+            self.confirming.committed(InFlight { number, index, term, time, replies: Vec::new() });
             self.effects.notes.push(Note::Leads { term: term.0, at: self.consensus.progress().0 });
         }
     }
@@ -120,7 +123,7 @@ impl Replica {
             // What was executed here and not committed never happened.
             self.undo_speculation("leadership was lost");
         }
-        // One such failure is healed, in whatever state the others are; of two at once nobody can say who is right.
+        // Once in a run: of two that differ at one entry nobody can say which is right.
         if !self.consensus.is_alone() && !buggify::happened("memory fails") && buggify("memory fails", 1_024) {
             self.execution.corrupt().map_err(Stop::Fault)?;
         }
@@ -135,6 +138,7 @@ impl Replica {
         if !self.consensus.leads() {
             self.undo_speculation("leadership was lost");
             self.change_is_unknown();
+            self.divergence.forget_others();
         }
     }
 

@@ -1,6 +1,6 @@
 //! When an answer may leave: once its entry is committed, or, where that was asked for, once a majority has also applied it.
 //!
-//! A replica that applied an entry has computed the hash that the entry states, or it would have stopped; one that installed a snapshot
+//! A replica that applied an entry has computed the hash that the entry states, or it would have diverged; one that installed a snapshot
 //! has proved its digest, and what it applies on top must fit it. So with [`Confirm::Executed`] nothing is acknowledged that only its
 //! leader has computed or holds. Reads are answered from what is committed.
 

@@ -86,8 +86,8 @@ pub(crate) struct Consensus {
     seed: u64,
     election_ticks: usize,
     rolls: u64,
-    /// The election timeout, and the term and roll that it was drawn for.
-    timeout: ((u64, u64), usize),
+    /// The election timeout in ticks, and the term and roll that it was drawn for.
+    timeout: Option<(usize, (u64, u64))>,
     heard: Heard,
     role: (StateRole, u64),
     /// Index of the entry with which this leader began its term.
@@ -168,7 +168,7 @@ impl Consensus {
             seed: start.seed,
             election_ticks: start.election_ticks,
             rolls: 0,
-            timeout: ((u64::MAX, 0), 0),
+            timeout: None,
             heard: Heard::default(),
             role: (StateRole::Follower, 0),
             leads_from: u64::MAX,
@@ -225,11 +225,6 @@ impl Consensus {
     /// The leader, as far as it is known here.
     pub(crate) fn leader(&self) -> Option<PeerId> {
         Some(self.node.raft.leader_id).filter(|leader| *leader != 0).map(PeerId)
-    }
-
-    /// Whether a leader was heard of lately.
-    pub(crate) fn hears_leader(&self) -> bool {
-        self.leader().is_some() && self.node.raft.election_elapsed < self.election_ticks
     }
 
     /// The members as of the last entry handed over.
@@ -392,8 +387,8 @@ impl Consensus {
     /// The fault met while reading entries from the log.
     pub(crate) fn news(&mut self) -> Result<Option<News>, Fault> {
         let store = self.node.mut_store();
-        if store.fault.get_mut().is_some() {
-            return store.fault.take().map_or(Ok(None), Err);
+        if let Some(fault) = store.fault.get_mut().take() {
+            return Err(fault);
         }
         if !store.behind.get_mut().is_empty() {
             self.tell_who_is_behind();
@@ -415,6 +410,10 @@ impl Consensus {
         self.node.mut_store().append(appended);
         let committed = ready.take_committed_entries();
         self.handed_over = committed.last().map_or(self.handed_over, |last| last.index);
+        if self.hollow {
+            // Nobody will apply them. Whoever needs them reads them from the disk.
+            self.node.mut_store().forget_to(self.handed_over);
+        }
         let read = ready.take_read_states().pop();
         let (now, once_durable) = (ready.take_messages(), ready.take_persisted_messages());
         self.say(now, once_durable, must_sync, number);
@@ -564,15 +563,19 @@ impl Consensus {
     /// The library draws its election timeout from a random generator of its own; every input overwrites it.
     fn draw_timeout(&mut self) {
         let of = (self.node.raft.term, self.rolls);
-        if self.timeout.0 != of {
-            let mut input = [0; 32];
-            for (place, part) in input.chunks_exact_mut(8).zip([self.seed, self.id.0, of.0, of.1]) {
-                place.copy_from_slice(&part.to_le_bytes());
-            }
-            let spread = (xxhash_rust::xxh3::xxh3_64(&input) % self.election_ticks as u64) as usize;
-            self.timeout = (of, self.election_ticks + spread);
+        let (ticks, _) = match self.timeout.filter(|timeout| timeout.1 == of) {
+            Some(timeout) => timeout,
+            None => *self.timeout.insert((self.timeout_for(of), of)),
+        };
+        self.node.raft.set_randomized_election_timeout(ticks);
+    }
+
+    fn timeout_for(&self, (term, roll): (u64, u64)) -> usize {
+        let mut input = [0; 32];
+        for (place, part) in input.chunks_exact_mut(8).zip([self.seed, self.id.0, term, roll]) {
+            place.copy_from_slice(&part.to_le_bytes());
         }
-        self.node.raft.set_randomized_election_timeout(self.timeout.1);
+        self.election_ticks + (xxhash_rust::xxh3::xxh3_64(&input) % self.election_ticks as u64) as usize
     }
 }
 

@@ -14,24 +14,33 @@ use crate::membership::{Membership, PeerId};
 use crate::peer::Fetch;
 use crate::replica::Replica;
 
-/// Ticks without a leader after which a diverged replica starts again on its own base and log.
-const LEADERLESS_TICKS_MAX: u64 = 200;
+/// Ticks without a row from anybody after which a diverged replica starts again on its own base and log.
+const HELPLESS_TICKS_MAX: u64 = 100;
 
 /// What is known of it, here and at peers.
 #[derive(Debug, Default)]
 pub(crate) struct Divergence {
     /// The entry at which this replica's state is another.
     at: Option<LogIndex>,
-    /// When a leader was last known to it, in ticks.
-    led_at: u64,
-    /// The peers whose state was another than this leader's, and from which entry on.
-    doubters: BTreeMap<PeerId, LogIndex>,
+    /// When it diverged, or was last given rows, in ticks.
+    helped_at: u64,
+    /// The peers that told this leader that they diverged, and at which entry.
+    others: BTreeMap<PeerId, LogIndex>,
 }
 
 impl Divergence {
     /// The entry at which this replica diverged, if it did.
     pub(crate) fn at(&self) -> Option<LogIndex> {
         self.at
+    }
+
+    pub(crate) fn helped(&mut self, ticks: u64) {
+        self.helped_at = ticks;
+    }
+
+    /// Leadership is lost: they tell the next leader.
+    pub(crate) fn forget_others(&mut self) {
+        self.others.clear();
     }
 }
 
@@ -51,7 +60,7 @@ impl Replica {
             return Err(Stop::Diverged { at, what });
         }
         self.divergence.at = Some(at);
-        self.divergence.led_at = self.ticks;
+        self.divergence.helped(self.ticks);
         self.hollow = true;
         self.replaying = false;
         self.consensus.become_hollow();
@@ -61,45 +70,45 @@ impl Replica {
         Ok(())
     }
 
-    /// Once a tick: a diverged replica lets another lead, and does not wait for ever for one that does.
+    /// Once a tick: a diverged replica lets another lead, and does not wait for ever for the rows of one that does.
     pub(crate) fn tend_divergence(&mut self) {
         if self.divergence.at.is_none() {
             return;
         }
-        match self.consensus.leader() {
-            Some(leader) if leader == self.consensus.id() => {
-                if let Some(successor) = self.consensus.best_successor(|_| true) {
-                    // Asked again at the next tick, if it does not come to it.
-                    let _ = self.consensus.transfer_leadership(successor);
-                }
-            }
-            Some(_) if self.consensus.hears_leader() => self.divergence.led_at = self.ticks,
-            Some(_) | None => {}
+        if self.consensus.leader() == Some(self.consensus.id())
+            && let Some(successor) = self.consensus.best_successor(|peer| !self.has_diverged(peer))
+        {
+            // Asked again at the next tick, if it does not come to it.
+            let _ = self.consensus.transfer_leadership(successor);
         }
-        if self.ticks - self.divergence.led_at > LEADERLESS_TICKS_MAX {
+        if self.ticks - self.divergence.helped_at > HELPLESS_TICKS_MAX {
             self.stop(Stop::Reopen);
         }
     }
 
-    /// Whether a peer that asks for rows may have them: one that diverged only if a majority has computed what is here.
+    /// Whether a peer diverged and has yet to get beyond that, as far as this leader was told.
+    pub(crate) fn has_diverged(&self, peer: PeerId) -> bool {
+        self.divergence.others.get(&peer).is_some_and(|at| self.confirming.applied_by(peer) < *at)
+    }
+
+    /// Whether a peer that asks for rows may have them: while one member's state is another at an entry, nobody may, until a majority
+    /// has what is here.
     pub(crate) fn may_have_rows(&mut self, peer: PeerId, fetch: &Fetch) -> bool {
         if self.hollow {
             return false;
         }
-        let at = LogIndex(fetch.diverged_at);
+        if fetch.diverged_at > 0 {
+            self.divergence.others.insert(peer, LogIndex(fetch.diverged_at));
+        }
         let members = self.consensus.membership();
         let own = (self.consensus.id(), self.consensus.progress().0);
-        if at == LogIndex(0) || self.confirming.applied_by_majority(own, members) >= at {
+        let agreed = self.confirming.applied_by_majority(own, members);
+        let doubts = |peer| self.has_diverged(peer) && self.divergence.others.get(&peer).is_some_and(|at| *at > agreed);
+        if !members.peers().into_iter().any(doubts) {
             return true;
         }
-        if self.consensus.leads() && own.1 >= at {
-            self.divergence.doubters.insert(peer, at);
-            let doubts = |peer| self.divergence.doubters.get(&peer).is_some_and(|at| self.confirming.applied_by(peer) < *at);
-            if most_doubt(members, doubts) {
-                let what = "a majority of the voters has computed another state than this leader: find out which is right before \
-                            anything is changed; the log has every request";
-                self.stop(Stop::Diverged { at, what: what.to_owned() });
-            }
+        if most_doubt(members, doubts) && self.consensus.leads() {
+            self.stop(Stop::Outvoted { at: LogIndex(fetch.diverged_at) });
         }
         false
     }

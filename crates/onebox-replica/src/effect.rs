@@ -239,6 +239,11 @@ pub enum Stop {
         /// What differed.
         what: String,
     },
+    /// This replica led, and most voters computed another state than it did.
+    Outvoted {
+        /// The entry.
+        at: LogIndex,
+    },
     /// The next start, which should follow at once, goes on from what is on the disk: a peer's snapshot that was fetched, which it
     /// installs; or base and log.
     Reopen,
@@ -252,6 +257,11 @@ impl fmt::Display for Stop {
             Stop::Poison { at, what } => {
                 write!(f, "the committed entry {at} cannot be applied: {what}; install a build that can, then start again")
             }
+            Stop::Outvoted { at } => write!(
+                f,
+                "most of the voters computed another state at entry {at} than this leader, whose state the log states: find out which \
+                 is right before anything on any node's disk is changed; the log has every request"
+            ),
             Stop::Diverged { at, what } => {
                 write!(
                     f,

@@ -112,7 +112,7 @@ impl Replica {
 
     pub(crate) fn hand_over_for_drain(&mut self) {
         if self.consensus.leads()
-            && let Some(successor) = self.consensus.best_successor(|_| true)
+            && let Some(successor) = self.consensus.best_successor(|peer| !self.has_diverged(peer))
         {
             // Asked again at the next tick, if it does not come to it.
             let _ = self.consensus.transfer_leadership(successor);
@@ -121,6 +121,6 @@ impl Replica {
 
     /// Whether a drain still waits for somebody else to lead.
     pub(crate) fn hands_over(&self) -> bool {
-        self.consensus.leads() && self.consensus.best_successor(|_| true).is_some()
+        self.consensus.leads() && self.consensus.best_successor(|peer| !self.has_diverged(peer)).is_some()
     }
 }

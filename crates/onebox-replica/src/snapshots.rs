@@ -164,7 +164,7 @@ impl Replica {
             return;
         }
         self.snapshots.asked_at = Some(self.ticks);
-        let import = self.snapshots.import.as_ref();
+        let import = self.snapshots.import.as_ref().filter(|import| import.facts().applied.index >= at_least);
         let fetch = Fetch {
             at: import.map_or(0, |import| import.facts().applied.index.0),
             at_least: at_least.0,
@@ -196,7 +196,7 @@ impl Replica {
             let now = self.ticks;
             let kept = self.snapshots.given.get_mut(&to).filter(|given| given.source.facts().applied.index.0 == fetch.at);
             let (source, after) = match kept {
-                Some(given) if !buggify("the source of a snapshot is forgotten", 16) => {
+                Some(given) if !buggify("the source of a snapshot is forgotten", 256) => {
                     given.used_at = now;
                     (given.source.clone(), fetch.after)
                 }
@@ -242,6 +242,7 @@ impl Replica {
             return;
         }
         let import = snapshots.import.take().filter(|_| next);
+        self.divergence.helped(self.ticks);
         snapshots.writing = true;
         self.effects.jobs.push(Job::Import(Box::new(ImportJob { import, piece, node: self.node })));
     }

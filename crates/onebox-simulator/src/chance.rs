@@ -40,6 +40,11 @@ impl Chance {
         of[self.place(of.len())]
     }
 
+    /// One of these: the last as often as all before it together, and once more.
+    pub fn mostly_last<T: Copy>(&mut self, of: &[T]) -> T {
+        of[self.place(2 * of.len()).min(of.len() - 1)]
+    }
+
     /// A place in a list of this length.
     pub fn place(&mut self, length: usize) -> usize {
         self.below(length as u64) as usize

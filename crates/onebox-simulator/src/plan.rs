@@ -82,8 +82,8 @@ impl Plan {
             queue_bytes_max: 256 * KIB,
             reads_waiting_max: chance.pick(&[8, 256]),
             held_answers_max: chance.pick(&[4, 64, 1024]),
-            dirty_bytes_max: [48 * KIB, 128 * KIB, 512 * KIB, 4096 * KIB][chance.below(9).min(3) as usize],
-            log_replay_bytes_max: [48 * KIB, 256 * KIB, 1024 * KIB, 8192 * KIB][chance.below(9).min(3) as usize] as u64,
+            dirty_bytes_max: chance.mostly_last(&[48 * KIB, 128 * KIB, 512 * KIB, 4096 * KIB]),
+            log_replay_bytes_max: chance.mostly_last(&[48 * KIB, 256 * KIB, 1024 * KIB, 8192 * KIB]) as u64,
             disk_free_min: 256 * KIB as u64,
             message_bytes_max: chance.pick(&[1, 2 * KIB, 1024 * KIB, 1024 * KIB]) as u64,
             entries_unconfirmed_max: chance.pick(&[2, 1_024]),
@@ -107,10 +107,10 @@ impl Plan {
             clients: chance.between(2, 5) as usize,
             tick: chance.pick(&[10_000, 20_000, 50_000]),
             election_ticks: chance.pick(&[4, 5, 10]),
-            // Each flush costs more than all the requests of its time: small ones are drawn, and not often.
             // A frame can hold an entry of any size that the budgets allow, which the small requests here never reach.
             segment_bytes: chance.pick(&[64 * KIB as u64, 128 * KIB as u64, 512 * KIB as u64]),
-            flush_bytes: [2 * KIB, 32 * KIB, 128 * KIB, 256 * KIB, 256 * KIB, 1024 * KIB][chance.below(12).min(5) as usize],
+            // A flush costs more than the requests between two of them: small ones are drawn, and not often.
+            flush_bytes: chance.mostly_last(&[2 * KIB, 32 * KIB, 128 * KIB, 256 * KIB, 256 * KIB, 1024 * KIB]),
             limits,
             turn: chance.pick(&[2, 20, 300]),
             sync: chance.pick(&[(50, 50), (100, 900), (1_000, 4_000)]),

@@ -115,6 +115,8 @@ pub(crate) struct World<'w> {
     pub(crate) tokens: u64,
     pub(crate) phase: Phase,
     pub(crate) judge: Judge,
+    /// A replica found its state to be another.
+    one_diverged: bool,
     /// Empty between turns: what one turn wants done is laid out on it.
     desk: Desk,
     pub(crate) acknowledged: u64,
@@ -208,6 +210,7 @@ impl<'w> World<'w> {
             tokens: 0,
             phase: Phase::Faults,
             judge: Judge::default(),
+            one_diverged: false,
             desk: Desk::default(),
             acknowledged: 0,
             acknowledged_since_healing: false,
@@ -467,7 +470,12 @@ impl<'w> World<'w> {
                     self.members = (at, members);
                 }
             }
-            Note::Diverged { at, what } if !buggify::happened("memory fails") => {
+            // Its memory failed, once.
+            Note::Diverged { .. } if buggify::happened("memory fails") && !self.one_diverged => {
+                self.one_diverged = true;
+                self.timeline.add(self.now, Place::Machine(machine), What::Note(format!("{note:?}")));
+            }
+            Note::Diverged { at, what } => {
                 self.broken("replicas agree", format!("machine {machine} at entry {at}: {what}"));
             }
             Note::PeerNonsense { from, what } => self.broken("peers make sense", format!("{from}: {what}")),
@@ -488,7 +496,7 @@ impl<'w> World<'w> {
             return self.damaged(machine, fault);
         }
         let wait = match stop {
-            Some(Stop::Diverged { .. } | Stop::Poison { .. }) => return self.broken("replicas agree", words),
+            Some(Stop::Diverged { .. } | Stop::Outvoted { .. } | Stop::Poison { .. }) => return self.broken("replicas agree", words),
             Some(Stop::Fault(_)) => 500_000,
             Some(Stop::Reopen) | None => 1_000,
         };
