@@ -22,6 +22,7 @@ mod phases;
 mod plan;
 pub mod register;
 pub mod shrink;
+pub mod specs;
 mod strike;
 pub mod timeline;
 mod traffic;

@@ -25,7 +25,7 @@ impl World<'_> {
             }
             Phase::Healing { since } => {
                 let limit = self.healing_limit();
-                if self.acknowledged_since_healing && self.now > since + self.plan.election() {
+                if self.answered_since_healing && self.now > since + self.plan.election() {
                     self.phase = Phase::Settling { since: self.now };
                 } else if self.now > since + limit {
                     let words = format!("no write was acknowledged within {} of the last fault: {}", seconds(limit), self.standing());

@@ -208,7 +208,7 @@ impl World<'_> {
             (Ended::Done(response), Some(id)) => {
                 self.acknowledged += 1;
                 if let Phase::Healing { since } = self.phase {
-                    self.acknowledged_since_healing |= invoked >= since;
+                    self.answered_since_healing |= invoked >= since;
                 }
                 let executed = match self.plan.confirm {
                     Confirm::Replicated => Ok(()),
@@ -216,7 +216,12 @@ impl World<'_> {
                 };
                 executed.and_then(|()| self.judge.acknowledged(id, response, ask.records))
             }
-            (Ended::Refused(_), Some(id)) => self.judge.refused(id),
+            (Ended::Refused(refusal), Some(id)) => {
+                if let Phase::Healing { since } = self.phase {
+                    self.answered_since_healing |= invoked >= since && self.workload.runs_out() && !refusal.kind.is_empty();
+                }
+                self.judge.refused(id)
+            }
             (Ended::Done(_) | Ended::Refused(_) | Ended::Unknown, _) => Ok(()),
         };
         if let Err((promise, words)) = judged {

@@ -25,6 +25,11 @@ pub trait Workload {
     /// The next request of client number `client`.
     fn next(&mut self, client: usize, chance: &mut Chance) -> Ask;
 
+    /// Whether its requests may come to be refused all of them: then a refusal by a feature, too, shows that the cluster works again.
+    fn runs_out(&self) -> bool {
+        false
+    }
+
     /// A client was told how its request ended: a response, or a refusal that changed nothing.
     fn told(&mut self, _ask: &Ask, _answer: Result<&[u8], &Refusal>) {}
 

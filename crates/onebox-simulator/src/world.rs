@@ -120,7 +120,7 @@ pub(crate) struct World<'w> {
     /// Empty between turns: what one turn wants done is laid out on it.
     desk: Desk,
     pub(crate) acknowledged: u64,
-    pub(crate) acknowledged_since_healing: bool,
+    pub(crate) answered_since_healing: bool,
     pub(crate) verdict: Option<Verdict>,
     pub(crate) undecided: u64,
     /// Whoever comes to lead until then has bad luck.
@@ -213,7 +213,7 @@ impl<'w> World<'w> {
             one_diverged: false,
             desk: Desk::default(),
             acknowledged: 0,
-            acknowledged_since_healing: false,
+            answered_since_healing: false,
             verdict: None,
             undecided: 0,
             unlucky_leaders_until: 0,

@@ -35,7 +35,7 @@ fn run(service: Arc<dyn Service>, workload: Option<&NewWorkload<'_>>) -> ExitCod
         Some(("serve", arguments)) => serve(service, arguments),
         Some(("spec", arguments)) => tell(name, verbs::spec::run(&service, arguments)),
         Some(("explore", arguments)) => tell(name, verbs::explore::run(&service, arguments)),
-        Some(("simulate", arguments)) => tell(name, verbs::simulate::run_verb(name, workload, arguments)),
+        Some(("simulate", arguments)) => tell(name, verbs::simulate::run_verb(&service, workload, arguments)),
         Some(("schema", _)) => tell(name, verbs::schema::run(&service)),
         Some((verb, _)) => unreachable!("clap takes no verb {verb}"),
         None => unreachable!("clap demands a verb"),

@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write as _};
 use std::process::ExitCode;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use onebox_service::Service;
 use onebox_service::buggify::IS_COMPILED;
 use onebox_simulator::register::RegisterWorkload;
+use onebox_simulator::specs::SpecWorkload;
 use onebox_simulator::{FAULTS, Fault, Options, Report, Verdict, Workload, run, shrink};
 
 use crate::verbs::terminal::print;
@@ -57,6 +59,12 @@ pub(crate) fn command() -> Command {
                 .help("Registers instead of the service: answers are checked for linearizability"),
         )
         .arg(
+            Arg::new("specs")
+                .long("specs")
+                .action(ArgAction::SetTrue)
+                .help("The requests of the service's specs, in any order, instead of its workload"),
+        )
+        .arg(
             Arg::new("hash")
                 .long("hash")
                 .action(ArgAction::SetTrue)
@@ -69,9 +77,18 @@ pub(crate) fn command() -> Command {
         )
 }
 
+/// Where requests come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asks {
+    /// What the binary brings; the specs if it brings nothing.
+    Workload,
+    Specs,
+    Toy,
+}
+
 struct Ordered {
     options: Options,
-    toy: bool,
+    asks: Asks,
     seeds: u64,
     jobs: u64,
     twice_percent: u64,
@@ -91,13 +108,19 @@ impl Ordered {
 }
 
 /// Does what the verb says.
-pub(crate) fn run_verb(name: &str, workload: Option<&NewWorkload<'_>>, arguments: &ArgMatches) -> Result<ExitCode, String> {
+pub(crate) fn run_verb(service: &Arc<dyn Service>, workload: Option<&NewWorkload<'_>>, arguments: &ArgMatches) -> Result<ExitCode, String> {
+    let name = service.schema().name;
     let ordered = ordered(arguments)?;
     let toy = || Box::new(RegisterWorkload::default()) as Box<dyn Workload>;
-    let workload: &NewWorkload<'_> = match workload {
-        _ if ordered.toy => &toy,
-        Some(workload) => workload,
-        None => return Err("this binary brings no workload: start it with onebox::main_with, or say --toy".to_owned()),
+    let specs = || SpecWorkload::new(Arc::clone(service)).map(|specs| Box::new(specs) as Box<dyn Workload>);
+    let of_specs = || specs().expect("it was looked for");
+    let workload: &NewWorkload<'_> = match (ordered.asks, workload) {
+        (Asks::Toy, _) => &toy,
+        (Asks::Workload, Some(workload)) => workload,
+        (Asks::Specs, _) | (Asks::Workload, None) if specs().is_some() => &of_specs,
+        (Asks::Specs, _) | (Asks::Workload, None) => {
+            return Err("no spec of this service asks for a write: bring a workload (onebox::main_with), or say --toy".to_owned());
+        }
     };
     // A panic in what is simulated is a verdict, with its words.
     std::panic::set_hook(Box::new(|_| {}));
@@ -196,13 +219,19 @@ fn ordered(arguments: &ArgMatches) -> Result<Ordered, String> {
     if options.machines == Some(0) {
         return Err("--nodes 0: a cluster has a machine at least".to_owned());
     }
+    let asks = match (arguments.get_flag("toy"), arguments.get_flag("specs")) {
+        (false, false) => Asks::Workload,
+        (false, true) => Asks::Specs,
+        (true, false) => Asks::Toy,
+        (true, true) => return Err("--toy has no specs: say one of the two".to_owned()),
+    };
     let seeds = number("seeds").unwrap_or(if options.trace { 1 } else { 100 });
     if options.trace && seeds > 1 {
         return Err("--trace and --html show one run: say --seeds 1".to_owned());
     }
     Ok(Ordered {
         options,
-        toy: arguments.get_flag("toy"),
+        asks,
         seeds,
         jobs: number("jobs").unwrap_or(1).max(1),
         twice_percent: number("twice").unwrap_or(0),
@@ -385,8 +414,10 @@ fn replay(name: &str, ordered: &Ordered, options: &Options) -> String {
         let numbers: Vec<String> = keep.iter().map(usize::to_string).collect();
         let _ = write!(out, " --keep {}", numbers.join(","));
     }
-    if ordered.toy {
-        out.push_str(" --toy");
+    match ordered.asks {
+        Asks::Workload => {}
+        Asks::Specs => out.push_str(" --specs"),
+        Asks::Toy => out.push_str(" --toy"),
     }
     out.push_str(" --trace");
     out

@@ -41,6 +41,17 @@ fn spec_tells_how_many_passed_as_its_last_line() {
 }
 
 #[test]
+fn specs_are_a_workload_for_a_simulated_cluster() {
+    let output = inventory(&["simulate", "--specs", "--seed", "1", "--seeds", "2", "--duration", "10s", "--nodes", "3"]);
+    let told = told(&output);
+    assert!(output.status.success(), "{told}");
+    let least = told.lines().find_map(|line| line.strip_prefix("in a run, median: ")).and_then(|line| line.split(" and ").nth(1));
+    assert!(least.is_some_and(|writes| writes.parse::<u64>().unwrap() > 3), "some requests are carried out: {told}");
+    let output = inventory(&["simulate", "--specs", "--toy"]);
+    assert!(!output.status.success() && errors(&output).contains("say one of the two"));
+}
+
+#[test]
 fn a_text_is_printed_and_run() {
     let folder = folder("text");
     let file = folder.join("specs.txt");
