@@ -70,16 +70,11 @@ impl Confirming {
         self.waiting.pop_front_if(|first| first.index <= confirmed)
     }
 
-    /// The last entry that a peer has applied, as it said.
-    pub(crate) fn applied_by(&self, peer: PeerId) -> LogIndex {
-        self.applied.get(&peer).copied().unwrap_or_default()
-    }
-
     pub(crate) fn applied_by_majority(&self, own: (PeerId, LogIndex), members: &Membership) -> LogIndex {
         let of = |voters: &[u64]| {
             let applied = |voter: &u64| {
                 let peer = PeerId(*voter);
-                if peer == own.0 { own.1 } else { self.applied_by(peer) }
+                if peer == own.0 { own.1 } else { self.applied.get(&peer).copied().unwrap_or_default() }
             };
             let mut applied: Vec<LogIndex> = voters.iter().map(applied).collect();
             applied.sort_unstable();

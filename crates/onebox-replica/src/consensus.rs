@@ -318,6 +318,10 @@ impl Consensus {
         }
         self.taken_bytes += bytes;
         let mut message = convert::heard(from.0, self.id.0, message)?;
+        if is_about_a_vote(kind) {
+            // A candidate of the library takes from it what is committed, looks through those entries, and panics where one cannot be read.
+            (message.commit, message.commit_term) = (0, 0);
+        }
         self.plant(kind, &mut message);
         // An answer from who is no member any more is of no use, and no mistake.
         let _ = self.node.step(message);
@@ -577,6 +581,11 @@ impl Consensus {
         }
         self.election_ticks + (xxhash_rust::xxh3::xxh3_64(&input) % self.election_ticks as u64) as usize
     }
+}
+
+fn is_about_a_vote(kind: ConsensusKind) -> bool {
+    use ConsensusKind::{RequestPreVote, RequestPreVoteResponse, RequestVote, RequestVoteResponse};
+    matches!(kind, RequestVote | RequestVoteResponse | RequestPreVote | RequestPreVoteResponse)
 }
 
 #[cfg(test)]

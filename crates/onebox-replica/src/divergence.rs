@@ -2,8 +2,11 @@
 //! same everywhere.
 //!
 //! It applies nothing more, does not campaign and gives nobody a snapshot, but goes on persisting what is sent to it, so that the
-//! partition loses no voter; and it fetches the leader's state, if a majority has computed what the leader has. If a majority has not,
-//! the leader stops: the log says what only its writer computed, and which of them is right is for a person to see.
+//! partition loses no voter; and it asks for the leader's state, which it is given once a majority has it. If nobody gives it any for
+//! long, it starts again on its own base and log, unless those are what it diverged on. If most voters differ from the leader, the leader
+//! stops: the log says what only its writer computed, and which of them is right is for a person to see.
+//!
+//! A member that joined since, on the leader's snapshot, counts as having what the leader has.
 
 use std::collections::BTreeMap;
 
@@ -13,19 +16,24 @@ use crate::effect::{Note, Stop};
 use crate::membership::{Membership, PeerId};
 use crate::peer::Fetch;
 use crate::replica::Replica;
+use crate::snapshots::ASK_AGAIN_TICKS;
 
 /// Ticks without a row from anybody after which a diverged replica starts again on its own base and log.
 const HELPLESS_TICKS_MAX: u64 = 100;
+/// Ticks for which a peer that asked because it diverged is taken to be so still.
+const ASKED_LATELY_TICKS: u64 = 3 * ASK_AGAIN_TICKS;
 
 /// What is known of it, here and at peers.
 #[derive(Debug, Default)]
 pub(crate) struct Divergence {
     /// The entry at which this replica's state is another.
     at: Option<LogIndex>,
-    /// When it diverged, or was last given rows, in ticks.
+    /// Its memory may be at fault alone: it had not diverged on what its base and log gave it at the start.
+    may_start_again: bool,
+    /// When it diverged, or was last helped by rows, in ticks.
     helped_at: u64,
-    /// The peers that told this leader that they diverged, and at which entry.
-    others: BTreeMap<PeerId, LogIndex>,
+    /// The peers that asked this replica because they diverged: at which entry, and when they last asked, in ticks.
+    others: BTreeMap<PeerId, (LogIndex, u64)>,
 }
 
 impl Divergence {
@@ -38,7 +46,7 @@ impl Divergence {
         self.helped_at = ticks;
     }
 
-    /// Leadership is lost: they tell the next leader.
+    /// The role is another: they tell the next leader.
     pub(crate) fn forget_others(&mut self) {
         self.others.clear();
     }
@@ -60,6 +68,7 @@ impl Replica {
             return Err(Stop::Diverged { at, what });
         }
         self.divergence.at = Some(at);
+        self.divergence.may_start_again = !self.replaying;
         self.divergence.helped(self.ticks);
         self.hollow = true;
         self.replaying = false;
@@ -81,36 +90,35 @@ impl Replica {
             // Asked again at the next tick, if it does not come to it.
             let _ = self.consensus.transfer_leadership(successor);
         }
-        if self.ticks - self.divergence.helped_at > HELPLESS_TICKS_MAX {
+        if self.snapshots.is_writing() {
+            self.divergence.helped(self.ticks);
+        }
+        let alone = self.divergence.may_start_again || self.consensus.leader().is_none();
+        if alone && self.ticks - self.divergence.helped_at > HELPLESS_TICKS_MAX {
             self.stop(Stop::Reopen);
         }
     }
 
-    /// Whether a peer diverged and has yet to get beyond that, as far as this leader was told.
+    /// Whether a peer diverged, as far as this replica was told lately.
     pub(crate) fn has_diverged(&self, peer: PeerId) -> bool {
-        self.divergence.others.get(&peer).is_some_and(|at| self.confirming.applied_by(peer) < *at)
+        self.divergence.others.get(&peer).is_some_and(|(_, asked)| self.ticks - asked <= ASKED_LATELY_TICKS)
     }
 
-    /// Whether a peer that asks for rows may have them: while one member's state is another at an entry, nobody may, until a majority
-    /// has what is here.
+    /// Whether a peer that asks for rows may have them: one that diverged only once a majority has what is here.
     pub(crate) fn may_have_rows(&mut self, peer: PeerId, fetch: &Fetch) -> bool {
-        if self.hollow {
-            return false;
+        if self.hollow || fetch.diverged_at == 0 {
+            return !self.hollow;
         }
-        if fetch.diverged_at > 0 {
-            self.divergence.others.insert(peer, LogIndex(fetch.diverged_at));
-        }
+        let at = LogIndex(fetch.diverged_at);
+        self.divergence.others.insert(peer, (at, self.ticks));
         let members = self.consensus.membership();
         let own = (self.consensus.id(), self.consensus.progress().0);
         let agreed = self.confirming.applied_by_majority(own, members);
-        let doubts = |peer| self.has_diverged(peer) && self.divergence.others.get(&peer).is_some_and(|at| *at > agreed);
-        if !members.peers().into_iter().any(doubts) {
-            return true;
+        let doubts = |peer| self.has_diverged(peer) && self.divergence.others.get(&peer).is_some_and(|(at, _)| *at > agreed);
+        if agreed < at && self.consensus.leads() && most_doubt(members, doubts) {
+            self.stop(Stop::Outvoted { at });
         }
-        if most_doubt(members, doubts) && self.consensus.leads() {
-            self.stop(Stop::Outvoted { at: LogIndex(fetch.diverged_at) });
-        }
-        false
+        agreed >= at
     }
 }
 

@@ -17,7 +17,7 @@ use crate::peer::{Fetch, PeerBody, PeerMessage, SnapshotRow, SnapshotRows};
 use crate::replica::Replica;
 
 /// Ticks after which a piece is asked for again.
-const ASK_AGAIN_TICKS: u64 = 10;
+pub(crate) const ASK_AGAIN_TICKS: u64 = 10;
 /// Ticks after the last piece for which a snapshot, and the log behind it, is kept for a peer.
 const KEPT_TICKS: u64 = 200;
 
@@ -126,6 +126,11 @@ impl Snapshots {
     /// The lowest position behind which peers still need the log.
     pub(crate) fn needed_above(&self) -> Option<LogIndex> {
         self.given.values().map(|given| given.source.facts().applied.index).min()
+    }
+
+    /// Whether a piece is being written, which may take long.
+    pub(crate) fn is_writing(&self) -> bool {
+        self.writing
     }
 
     /// Forgets everything that others wait for.

@@ -40,7 +40,7 @@ impl Chance {
         of[self.place(of.len())]
     }
 
-    /// One of these: the last as often as all before it together, and once more.
+    /// One of these: the last somewhat more often than all before it together.
     pub fn mostly_last<T: Copy>(&mut self, of: &[T]) -> T {
         of[self.place(2 * of.len()).min(of.len() - 1)]
     }

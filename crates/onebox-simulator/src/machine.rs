@@ -178,6 +178,7 @@ impl Machine {
         }
         self.incarnation += 1;
         self.power_fails_at = None;
+        self.disk.erase();
         self.disk = image;
     }
 
@@ -200,6 +201,7 @@ impl Machine {
     /// The disk is replaced by an empty one: what comes up on it is a new node.
     pub(crate) fn wipe(&mut self) {
         self.kill();
+        self.disk.erase();
         self.disk = MemoryDisk::new();
         self.rotten = false;
         if planted("a wiped node rejoins as the old one") {

@@ -28,7 +28,7 @@ impl World<'_> {
                 if self.answered_since_healing && self.now > since + self.plan.election() {
                     self.phase = Phase::Settling { since: self.now };
                 } else if self.now > since + limit {
-                    let words = format!("no write was acknowledged within {} of the last fault: {}", seconds(limit), self.standing());
+                    let words = format!("no write was served within {} of the last fault: {}", seconds(limit), self.standing());
                     self.stuck("the cluster heals", words);
                 }
             }

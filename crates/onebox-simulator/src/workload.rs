@@ -25,7 +25,8 @@ pub trait Workload {
     /// The next request of client number `client`.
     fn next(&mut self, client: usize, chance: &mut Chance) -> Ask;
 
-    /// Whether its requests may come to be refused all of them: then a refusal by a feature, too, shows that the cluster works again.
+    /// Whether its requests may come to be refused all of them: then a refusal by a feature, too, counts as a sign that the cluster
+    /// works again, though no majority is needed for one.
     fn runs_out(&self) -> bool {
         false
     }

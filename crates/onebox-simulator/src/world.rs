@@ -174,6 +174,11 @@ pub fn run(options: &Options, workload: &mut dyn Workload) -> Report {
         }
         world.step();
     };
+    // Processes on rotten disks are forgotten, not dropped, and hold their disks.
+    for machine in &mut world.machines {
+        machine.kill();
+        machine.disk.erase();
+    }
     world.report(verdict)
 }
 

@@ -85,6 +85,11 @@ impl MemoryDisk {
         self.world().misdirect_next = Some((file_contains.to_owned(), sectors));
     }
 
+    /// Gives all of its memory back: nobody uses it any more, though somebody may hold it who was forgotten.
+    pub fn erase(&self) {
+        *self.world() = World::default();
+    }
+
     /// The process was killed and the machine was not: every fault is over, nothing that was written is lost, and what
     /// was unsynced still is.
     pub fn restart_process(&self) {

@@ -58,12 +58,16 @@ fn all_that_is_asked_for_without_a_bound_is_given() {
 }
 
 fn follower(opened: log::Opened) -> Consensus {
+    follower_at(opened, LogIndex(ENTRIES))
+}
+
+fn follower_at(opened: log::Opened, applied: LogIndex) -> Consensus {
     Consensus::start(Start {
         limits: Limits::default(),
         id: PeerId(1),
         membership: members(),
         hard_state: opened.hard_state,
-        applied: LogIndex(ENTRIES),
+        applied,
         seed: 1,
         reader: opened.reader,
         frame_bytes_max: 32 << 10,
@@ -124,4 +128,22 @@ fn a_replica_that_does_not_campaign_votes_once_its_leader_is_gone() {
         };
         assert_eq!(consensus.take_messages().iter().any(votes), granted, "after {ticks} ticks");
     }
+}
+
+/// A candidate that heard in a request for its vote what is committed read those entries, and panicked when that failed.
+#[test]
+fn a_candidate_reads_nothing_because_of_what_it_hears() {
+    let (disk, mut opened) = log_of_entries();
+    opened.hard_state.commit = LogIndex(10);
+    let mut consensus = follower_at(opened, LogIndex(10));
+    (0..20).for_each(|_| consensus.tick());
+    assert!(consensus.news().is_ok() && consensus.node.raft.state == StateRole::PreCandidate);
+    disk.fail_next("read", "");
+    for kind in [ConsensusKind::RequestPreVote, ConsensusKind::RequestPreVoteResponse] {
+        let of_a_vote =
+            ConsensusMessage { log_term: 1, index: ENTRIES, commit: ENTRIES, commit_term: 1, reject: true, ..ConsensusMessage::default() };
+        assert_eq!(consensus.hear(PeerId(2), ConsensusMessage { kind: kind as i32, term: 2, ..of_a_vote }), Ok(()));
+    }
+    assert!(consensus.news().is_ok());
+    assert_eq!(consensus.committed(), LogIndex(10));
 }
