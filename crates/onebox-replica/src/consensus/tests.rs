@@ -139,10 +139,11 @@ fn a_candidate_reads_nothing_because_of_what_it_hears() {
     (0..20).for_each(|_| consensus.tick());
     assert!(consensus.news().is_ok() && consensus.node.raft.state == StateRole::PreCandidate);
     disk.fail_next("read", "");
-    for kind in [ConsensusKind::RequestPreVote, ConsensusKind::RequestPreVoteResponse] {
+    // Who asks has less in its log and gets no vote; who answers gives none.
+    for (kind, term) in [(ConsensusKind::RequestPreVote, 2), (ConsensusKind::RequestPreVoteResponse, 1)] {
         let of_a_vote =
-            ConsensusMessage { log_term: 1, index: ENTRIES, commit: ENTRIES, commit_term: 1, reject: true, ..ConsensusMessage::default() };
-        assert_eq!(consensus.hear(PeerId(2), ConsensusMessage { kind: kind as i32, term: 2, ..of_a_vote }), Ok(()));
+            ConsensusMessage { log_term: 1, index: 5, commit: ENTRIES, commit_term: 1, reject: true, ..ConsensusMessage::default() };
+        assert_eq!(consensus.hear(PeerId(2), ConsensusMessage { kind: kind as i32, term, ..of_a_vote }), Ok(()));
     }
     assert!(consensus.news().is_ok());
     assert_eq!(consensus.committed(), LogIndex(10));
