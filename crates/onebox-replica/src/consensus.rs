@@ -227,6 +227,11 @@ impl Consensus {
         Some(self.node.raft.leader_id).filter(|leader| *leader != 0).map(PeerId)
     }
 
+    /// Whether a leader was heard of lately.
+    pub(crate) fn hears_leader(&self) -> bool {
+        self.leader().is_some() && self.node.raft.election_elapsed < self.election_ticks
+    }
+
     /// The members as of the last entry handed over.
     pub(crate) fn membership(&self) -> &Membership {
         &self.membership

@@ -3,7 +3,7 @@
 //!
 //! It applies nothing more, does not campaign and gives nobody a snapshot, but goes on persisting what is sent to it, so that the
 //! partition loses no voter; and it asks for the leader's state, which it is given once a majority has it. If nobody gives it any for
-//! long, it starts again on its own base and log, unless those are what it diverged on. If most voters differ from the leader, the leader
+//! long, it starts again on its own base and log, unless it diverged on those and there is a leader. If most voters differ from it, the leader
 //! stops: the log says what only its writer computed, and which of them is right is for a person to see.
 //!
 //! A member that joined since, on the leader's snapshot, counts as having what the leader has.
@@ -93,8 +93,9 @@ impl Replica {
         if self.snapshots.is_writing() {
             self.divergence.helped(self.ticks);
         }
-        let alone = self.divergence.may_start_again || self.consensus.leader().is_none();
-        if alone && self.ticks - self.divergence.helped_at > HELPLESS_TICKS_MAX {
+        // Without a leader it may be this replica's log that the others lack, and it must be able to campaign.
+        let worth_it = self.divergence.may_start_again || !self.consensus.hears_leader();
+        if worth_it && self.ticks - self.divergence.helped_at > HELPLESS_TICKS_MAX {
             self.stop(Stop::Reopen);
         }
     }

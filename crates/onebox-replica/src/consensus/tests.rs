@@ -117,7 +117,9 @@ fn a_replica_that_does_not_campaign_votes_once_its_leader_is_gone() {
         consensus.become_hollow();
         let heartbeat = ConsensusMessage { kind: ConsensusKind::Heartbeat as i32, term: 1, commit: ENTRIES, ..ConsensusMessage::default() };
         assert_eq!(consensus.hear(PeerId(2), heartbeat), Ok(()));
+        assert!(consensus.hears_leader());
         (0..ticks).for_each(|_| consensus.tick());
+        assert_eq!(consensus.hears_leader(), !granted, "after {ticks} ticks");
         let kind = ConsensusKind::RequestPreVote as i32;
         let asked = ConsensusMessage { kind, term: 2, log_term: 1, index: ENTRIES, ..ConsensusMessage::default() };
         assert_eq!(consensus.hear(PeerId(3), asked), Ok(()));
