@@ -37,7 +37,7 @@ impl World for Todo {
     fn persist(&mut self, batch: PersistBatch) {
         assert!(self.frame.replace(batch).is_none(), "one frame is outstanding at most");
     }
-    fn send(&mut self, message: PeerMessage) {
+    fn send(&mut self, message: Box<PeerMessage>) {
         panic!("a single member has nobody to talk to: {message:?}");
     }
 

@@ -204,7 +204,7 @@ impl World for Threads {
         let _ = self.frames.send(batch);
     }
 
-    fn send(&mut self, message: PeerMessage) {
+    fn send(&mut self, message: Box<PeerMessage>) {
         // A node that runs alone has no peers.
         tracing::error!(to = message.to, "a message to a peer, and there is none");
     }

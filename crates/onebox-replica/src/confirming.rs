@@ -52,8 +52,11 @@ impl Confirming {
         self.waiting.push_back(entry);
     }
 
-    pub(crate) fn hear(&mut self, message: &PeerMessage, members: &Membership) {
+    pub(crate) fn keep(&mut self, members: &Membership) {
         self.applied.retain(|peer, _| members.contains(*peer));
+    }
+
+    pub(crate) fn hear(&mut self, message: &PeerMessage, members: &Membership) {
         if members.contains(PeerId(message.from)) {
             let applied = self.applied.entry(PeerId(message.from)).or_default();
             *applied = (*applied).max(LogIndex(message.applied));

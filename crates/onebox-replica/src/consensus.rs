@@ -76,7 +76,7 @@ struct Persisting {
     /// The library's number of the last thing that is on the disk with it.
     ready: u64,
     /// What may be said once it is there.
-    messages: Vec<PeerMessage>,
+    messages: Vec<Box<PeerMessage>>,
 }
 
 /// One replica's part in the consensus.
@@ -101,11 +101,11 @@ pub(crate) struct Consensus {
     /// What one frame may have of them: it must fit a segment.
     frame_bytes_max: u64,
     /// What may be said once the next frame is on the disk.
-    batch_messages: Vec<PeerMessage>,
+    batch_messages: Vec<Box<PeerMessage>>,
     frames: u64,
     persisting: Option<Persisting>,
     /// What may be said now.
-    messages: Vec<PeerMessage>,
+    messages: Vec<Box<PeerMessage>>,
     /// The end of the log is not yet asserted by a later frame.
     end_unasserted: bool,
     /// The last committed entry that the library handed over.
@@ -386,8 +386,8 @@ impl Consensus {
     }
 
     /// What may be said to peers now.
-    pub(crate) fn take_messages(&mut self) -> Vec<PeerMessage> {
-        std::mem::take(&mut self.messages)
+    pub(crate) fn take_messages(&mut self) -> impl Iterator<Item = Box<PeerMessage>> {
+        self.messages.drain(..)
     }
 
     /// Takes what the consensus has to say. Call until it has nothing more.

@@ -22,7 +22,7 @@ pub(crate) struct Effects {
     /// A frame to write and sync. At most one is outstanding.
     pub(crate) persist: Option<PersistBatch>,
     /// What is said to peers: whatever it depends on is on the disk.
-    pub(crate) messages: Vec<PeerMessage>,
+    pub(crate) messages: Vec<Box<PeerMessage>>,
     /// Entries that were applied, for whoever watches.
     pub(crate) applied: Vec<AppliedEntry>,
     /// The state that readers see from now on.

@@ -12,7 +12,7 @@ use crate::peer::{ConsensusKind, Here, PeerBody, PeerMessage};
 use crate::replica::Replica;
 
 impl Replica {
-    pub(crate) fn hear_peer(&mut self, clock: Clock, message: PeerMessage) {
+    pub(crate) fn hear_peer(&mut self, clock: Clock, message: Box<PeerMessage>) {
         if self.stopped.is_some() || message.to != self.consensus.id().0 {
             return;
         }
@@ -77,6 +77,9 @@ impl Replica {
     /// The members are others from here on.
     pub(crate) fn members_changed(&mut self, index: LogIndex, term: Term) {
         let members = self.consensus.membership().clone();
+        self.confirming.keep(&members);
+        self.builds.keep(&members);
+        self.skew.keep(&members);
         if let Some((begun, in_term, _)) = self.changing
             && index > begun
             && term == in_term

@@ -31,8 +31,8 @@ pub struct PeerMessage {
 
 impl PeerMessage {
     /// A message of this body.
-    pub(crate) fn new(from: PeerId, to: PeerId, body: PeerBody) -> PeerMessage {
-        PeerMessage { from: from.0, to: to.0, clock: 0, newest_version: 0, applied: 0, body: Some(body) }
+    pub(crate) fn new(from: PeerId, to: PeerId, body: PeerBody) -> Box<PeerMessage> {
+        Box::new(PeerMessage { from: from.0, to: to.0, clock: 0, newest_version: 0, applied: 0, body: Some(body) })
     }
 }
 

@@ -169,7 +169,7 @@ impl Replica {
             Input::PersistFailed(fault) => self.stop(Stop::Fault(fault)),
             Input::Tick => self.tick(clock),
             Input::DiskFree { bytes } => self.disk_free(bytes),
-            Input::Peer(message) => self.hear_peer(clock, *message),
+            Input::Peer(message) => self.hear_peer(clock, message),
             Input::Change(token, change) => self.change_members(token, change),
             Input::Transfer(token, to) => self.hand_over(token, to),
             Input::Activate(token) => self.activate(clock, token),

@@ -50,6 +50,10 @@ impl Skew {
         (upper.saturating_sub(lower) <= CLOCK_SKEW_MAX.cast_signed()).then_some(if lower.abs() < upper.abs() { lower } else { upper })
     }
 
+    pub(crate) fn keep(&mut self, members: &Membership) {
+        self.epochs.retain(|peer, _| members.voters.contains(&peer.0));
+    }
+
     fn is_close(&self, peer: PeerId, clock: Clock, ahead: i64) -> bool {
         let own = epoch(clock.wall.0, clock);
         self.epochs.get(&peer).is_none_or(|(epoch, _)| epoch.saturating_sub(own).saturating_sub(ahead).unsigned_abs() <= CLOCK_SKEW_MAX)
@@ -61,8 +65,6 @@ impl Replica {
         let members: &Membership = self.consensus.membership();
         if members.voters.contains(&message.from) {
             self.skew.hear(clock, self.ticks, message);
-            let voters = &members.voters;
-            self.skew.epochs.retain(|peer, _| voters.contains(&peer.0));
         }
     }
 

@@ -23,7 +23,7 @@ pub trait World {
     /// Writes a frame and syncs it, then gives [`Input::Persisted`] or [`Input::PersistFailed`].
     fn persist(&mut self, batch: PersistBatch);
     /// Sends a message to a peer. It may be lost, delayed, doubled and overtaken.
-    fn send(&mut self, message: PeerMessage);
+    fn send(&mut self, message: Box<PeerMessage>);
     /// An entry was applied. Of use to whoever watches; nothing needs to be done.
     fn applied(&mut self, _entry: AppliedEntry) {}
     /// Makes a state visible to readers.

@@ -14,7 +14,7 @@ use onebox_store::state::{Chain, State};
 use crate::effect::Stop;
 use crate::input::{Clock, Token};
 use crate::limits::{WORD_MICROS_MAX, WORD_TICKS_MAX};
-use crate::membership::PeerId;
+use crate::membership::{Membership, PeerId};
 use crate::peer::PeerMessage;
 use crate::reads::Held;
 use crate::replica::Replica;
@@ -22,6 +22,12 @@ use crate::replica::Replica;
 /// What each member said of its build, and when by its clock.
 #[derive(Debug, Default)]
 pub(crate) struct Builds(BTreeMap<PeerId, Word>);
+
+impl Builds {
+    pub(crate) fn keep(&mut self, members: &Membership) {
+        self.0.retain(|peer, _| members.contains(*peer));
+    }
+}
 
 #[derive(Debug, Default)]
 struct Word {
@@ -58,7 +64,6 @@ impl Replica {
         if message.newest_version == 0 || message.clock.abs_diff(clock.wall.0) > WORD_MICROS_MAX || !members.contains(from) {
             return;
         }
-        self.builds.0.retain(|peer, _| members.contains(*peer));
         let word = self.builds.0.entry(from).or_default();
         if message.clock >= word.clock {
             *word = Word { clock: message.clock, newest_version: message.newest_version, heard: self.ticks };

@@ -9,7 +9,7 @@ use onebox_store::state::{Retired, View};
 #[derive(Default)]
 pub(crate) struct Desk {
     pub(crate) frame: Option<PersistBatch>,
-    pub(crate) messages: Vec<PeerMessage>,
+    pub(crate) messages: Vec<Box<PeerMessage>>,
     pub(crate) applied: Vec<AppliedEntry>,
     pub(crate) view: Option<View>,
     pub(crate) replies: Vec<(Token, Reply)>,
@@ -38,7 +38,7 @@ impl World for Desk {
     fn persist(&mut self, batch: PersistBatch) {
         self.frame = Some(batch);
     }
-    fn send(&mut self, message: PeerMessage) {
+    fn send(&mut self, message: Box<PeerMessage>) {
         self.messages.push(message);
     }
     fn applied(&mut self, entry: AppliedEntry) {

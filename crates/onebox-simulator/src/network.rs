@@ -31,20 +31,22 @@ impl Disturbance {
 
 #[derive(Debug)]
 pub(crate) struct Network {
-    seed: u64,
     /// The ordinary way of a message: microseconds at least, and more at most.
     base: (u64, u64),
     /// What disturbs which directed link, by who asked for it.
     disturbances: BTreeMap<(usize, usize), BTreeMap<usize, Disturbance>>,
-    streams: BTreeMap<(usize, usize), Chance>,
+    /// By who sends, then who receives.
+    streams: Vec<Vec<Chance>>,
     pub(crate) sent: u64,
     pub(crate) lost: u64,
     pub(crate) doubled: u64,
 }
 
 impl Network {
-    pub(crate) fn new(seed: u64, base: (u64, u64)) -> Network {
-        Network { seed, base, disturbances: BTreeMap::new(), streams: BTreeMap::new(), sent: 0, lost: 0, doubled: 0 }
+    pub(crate) fn new(seed: u64, places: usize, base: (u64, u64)) -> Network {
+        let stream = |from: usize, to: usize| Chance::stream(seed, "link", (from * 1_000 + to) as u64);
+        let streams = (0..places).map(|from| (0..places).map(|to| stream(from, to)).collect()).collect();
+        Network { base, disturbances: BTreeMap::new(), streams, sent: 0, lost: 0, doubled: 0 }
     }
 
     pub(crate) fn disturb(&mut self, from: usize, to: usize, by: usize, how: Disturbance) {
@@ -72,8 +74,7 @@ impl Network {
     pub(crate) fn arrivals(&mut self, now: u64, from: usize, to: usize) -> [Option<u64>; 2] {
         self.sent += 1;
         let how = self.disturbance(from, to);
-        let (seed, base) = (self.seed, self.base);
-        let stream = self.streams.entry((from, to)).or_insert_with(|| Chance::stream(seed, "link", (from * 1_000 + to) as u64));
+        let (base, stream) = (self.base, &mut self.streams[from][to]);
         let mut arrival = || {
             let ordinary = base.0 + stream.below(base.1 + 1);
             now + ordinary + if how.delay > 0 { stream.below(how.delay) } else { 0 }

@@ -23,27 +23,29 @@ const HEALING_RATE_MIN: u64 = 20;
 impl World<'_> {
     // ---- links ----
 
-    pub(crate) fn send_peer(&mut self, machine: usize, message: PeerMessage) {
+    pub(crate) fn send_peer(&mut self, machine: usize, message: Box<PeerMessage>) {
         let Some(to) = self.machines.iter().position(|other| other.id().0 == message.to) else { return };
         let message = if self.plan.encodes {
-            PeerMessage::decode(&message.encode_to_vec()[..]).expect("what was encoded can be decoded")
+            Box::new(PeerMessage::decode(&message.encode_to_vec()[..]).expect("what was encoded can be decoded"))
         } else {
             message
         };
         let arrivals = self.network.arrivals(self.now, machine, to);
         self.timeline.sent(self.now, machine, to, arrivals[0], &message);
-        if let Some(when) = arrivals[1] {
-            let copy = Packet::Peer(Box::new(message.clone()));
-            self.at(when, Event::Deliver { from: machine, to, packet: Box::new(copy) });
-        }
-        if let Some(when) = arrivals[0] {
-            self.at(when, Event::Deliver { from: machine, to, packet: Box::new(Packet::Peer(Box::new(message))) });
-        }
+        self.arrive(arrivals, machine, to, Packet::Peer(message));
     }
 
-    pub(crate) fn send(&mut self, from: usize, to: usize, packet: impl Fn() -> Packet) {
-        for when in self.network.arrivals(self.now, from, to).into_iter().flatten() {
-            self.at(when, Event::Deliver { from, to, packet: Box::new(packet()) });
+    pub(crate) fn send(&mut self, from: usize, to: usize, packet: Packet) {
+        let arrivals = self.network.arrivals(self.now, from, to);
+        self.arrive(arrivals, from, to, packet);
+    }
+
+    fn arrive(&mut self, arrivals: [Option<u64>; 2], from: usize, to: usize, packet: Packet) {
+        if let Some(when) = arrivals[1] {
+            self.at(when, Event::Deliver { from, to, packet: packet.clone() });
+        }
+        if let Some(when) = arrivals[0] {
+            self.at(when, Event::Deliver { from, to, packet });
         }
     }
 
@@ -51,7 +53,7 @@ impl World<'_> {
         self.machines.len() + gateway
     }
 
-    pub(crate) fn deliver(&mut self, from: usize, to: usize, packet: Box<Packet>) {
+    pub(crate) fn deliver(&mut self, from: usize, to: usize, packet: Packet) {
         if self.network.is_cut(from, to) {
             return;
         }
@@ -62,15 +64,16 @@ impl World<'_> {
             // It is in the machine, and is read when the process goes on.
             return self.at(until, Event::Deliver { from, to, packet });
         }
-        match *packet {
+        match packet {
             Packet::Peer(message) => self.give(to, Input::Peer(message)),
             Packet::Attempt(attempt) => {
                 let waiting = Waiting::Attempt(from - machines, attempt.id);
                 if let Some(token) = self.wait(to, waiting) {
-                    self.give(to, Input::Attempt(token, attempt));
+                    self.give(to, Input::Attempt(token, *attempt));
                 }
             }
-            Packet::Read(number, ask) => {
+            Packet::Read(read) => {
+                let (number, ask) = *read;
                 if let Some(token) = self.wait(to, Waiting::Read(from - machines, number)) {
                     let deadline = self.machines[to].uptime(self.now) + self.plan.deadline;
                     let read =
@@ -78,12 +81,14 @@ impl World<'_> {
                     self.give(to, Input::Read(read));
                 }
             }
-            Packet::Reply(id, reply, log_time) => {
+            Packet::Reply(reply) => {
+                let (id, reply, log_time) = *reply;
                 self.gateways[to - machines].hear_time(log_time);
                 let wishes = self.gateways[to - machines].reply(self.now, from as u64, id, reply);
                 self.grant(to - machines, wishes);
             }
-            Packet::ReadReply(number, reply, log_time) => {
+            Packet::ReadReply(reply) => {
+                let (number, reply, log_time) = *reply;
                 self.gateways[to - machines].hear_time(log_time);
                 let wishes = self.gateways[to - machines].read_reply(self.now, from as u64, number, reply);
                 self.grant(to - machines, wishes);
@@ -124,9 +129,11 @@ impl World<'_> {
             other => other,
         };
         match waiting {
-            Waiting::Attempt(gateway, id) => self.send(machine, self.gateway_place(gateway), || Packet::Reply(id, reply.clone(), time)),
+            Waiting::Attempt(gateway, id) => {
+                self.send(machine, self.gateway_place(gateway), Packet::Reply(Box::new((id, reply, time))));
+            }
             Waiting::Read(gateway, number) => {
-                self.send(machine, self.gateway_place(gateway), || Packet::ReadReply(number, reply.clone(), time));
+                self.send(machine, self.gateway_place(gateway), Packet::ReadReply(Box::new((number, reply, time))));
             }
             Waiting::Housekeeping => {
                 self.timeline.add(self.now, Place::Machine(machine), What::Note(format!("the world is told {reply:?}")))
@@ -191,8 +198,8 @@ impl World<'_> {
         let place = self.gateway_place(gateway);
         for wish in wishes {
             match wish {
-                Wish::Attempt { to, attempt } => self.send(place, to as usize, || Packet::Attempt(attempt.clone())),
-                Wish::Read { to, number, ask } => self.send(place, to as usize, || Packet::Read(number, ask.clone())),
+                Wish::Attempt { to, attempt } => self.send(place, to as usize, Packet::Attempt(Box::new(attempt))),
+                Wish::Read { to, number, ask } => self.send(place, to as usize, Packet::Read(Box::new((number, ask)))),
                 Wish::Ended { operation, id, ended } => self.ended(operation, id, ended),
             }
         }
@@ -201,10 +208,11 @@ impl World<'_> {
     pub(crate) fn ended(&mut self, operation: usize, id: Option<RequestId>, ended: Ended) {
         let now = self.now;
         let known = &mut self.operations[operation];
-        known.ended = Some((now, ended.clone()));
-        let (ask, client, invoked) = (known.ask.clone(), known.client, known.invoked);
-        self.timeline.operation(client, invoked, now, &ended);
-        let judged = match (&ended, id) {
+        let (client, invoked) = (known.client, known.invoked);
+        let (_, ended) = known.ended.insert((now, ended));
+        let (ask, ended) = (&known.ask, &*ended);
+        self.timeline.operation(client, invoked, now, ended);
+        let judged = match (ended, id) {
             (Ended::Done(response), Some(id)) => {
                 self.acknowledged += 1;
                 if let Phase::Healing { since } = self.phase {
@@ -227,9 +235,9 @@ impl World<'_> {
         if let Err((promise, words)) = judged {
             return self.broken(promise, words);
         }
-        match &ended {
-            Ended::Done(response) => self.workload.told(&ask, Ok(response)),
-            Ended::Refused(refusal) => self.workload.told(&ask, Err(refusal)),
+        match ended {
+            Ended::Done(response) => self.workload.told(ask, Ok(response)),
+            Ended::Refused(refusal) => self.workload.told(ask, Err(refusal)),
             Ended::Unknown => {}
         }
     }

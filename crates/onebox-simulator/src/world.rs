@@ -40,7 +40,7 @@ pub(crate) enum Event {
     Persist(usize, u64),
     Work(usize, u64, u64),
     Start(usize),
-    Deliver { from: usize, to: usize, packet: Box<Packet> },
+    Deliver { from: usize, to: usize, packet: Packet },
     Ask(usize),
     GatewayTick(usize),
     Housekeeping,
@@ -48,12 +48,14 @@ pub(crate) enum Event {
     Relief(usize),
 }
 
+/// What is on its way. Small: a heap of events moves it about.
+#[derive(Clone)]
 pub(crate) enum Packet {
     Peer(Box<PeerMessage>),
-    Attempt(Attempt),
-    Read(u64, Ask),
-    Reply(RequestId, Reply, Time),
-    ReadReply(u64, Reply, Time),
+    Attempt(Box<Attempt>),
+    Read(Box<(u64, Ask)>),
+    Reply(Box<(RequestId, Reply, Time)>),
+    ReadReply(Box<(u64, Reply, Time)>),
 }
 
 pub(crate) struct Scheduled(u64, u64, Event);
@@ -197,7 +199,7 @@ impl<'w> World<'w> {
         World {
             now: 0,
             machines: nodes.iter().enumerate().map(machine).collect(),
-            network: Network::new(options.seed, plan.link),
+            network: Network::new(options.seed, plan.machines + plan.clients, plan.link),
             counts: Counts::default(),
             members: (LogIndex(0), Membership::of_voters(voters.clone())),
             timeline: Timeline::new(options.trace),

@@ -54,7 +54,7 @@ impl Member {
             let appended = self.writer.append(&frame.batch).expect("the disk is sound");
             self.consensus.persisted(frame.number, appended);
         }
-        (self.consensus.take_messages(), pages)
+        (self.consensus.take_messages().map(|message| *message).collect(), pages)
     }
 
     fn hear(&mut self, messages: Vec<PeerMessage>) {

@@ -105,7 +105,7 @@ fn a_replica_that_does_not_lead_passes_nothing_on() {
     assert!(consensus.transfer_leadership(PeerId(3)).is_err());
     assert_eq!(consensus.propose(vec![1]), None);
     let passed_on = |message: &PeerMessage| matches!(&message.body, Some(PeerBody::Consensus(said)) if said.kind != ConsensusKind::HeartbeatResponse as i32);
-    assert!(!consensus.take_messages().iter().any(passed_on));
+    assert!(!consensus.take_messages().any(|message| passed_on(&message)));
 }
 
 /// It went on believing in a leader that was gone, and refused every other its vote.
@@ -128,7 +128,7 @@ fn a_replica_that_does_not_campaign_votes_once_its_leader_is_gone() {
             Some(PeerBody::Consensus(said)) => said.kind == ConsensusKind::RequestPreVoteResponse as i32 && !said.reject,
             _ => false,
         };
-        assert_eq!(consensus.take_messages().iter().any(votes), granted, "after {ticks} ticks");
+        assert_eq!(consensus.take_messages().any(|message| votes(&message)), granted, "after {ticks} ticks");
     }
 }
 

@@ -58,7 +58,7 @@ impl World for Desk {
         self.done.push(Done::Persist);
         self.frame = Some(batch);
     }
-    fn send(&mut self, message: PeerMessage) {
+    fn send(&mut self, message: Box<PeerMessage>) {
         panic!("a single member has nobody to talk to: {message:?}");
     }
     fn publish(&mut self, view: View) {

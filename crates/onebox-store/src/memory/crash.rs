@@ -3,9 +3,8 @@
 //! Only what was not synced is touched: of a sector with unsynced writes anything may be left, of others nothing is lost.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use super::image::{Image, SECTOR, Sector, ZERO_SECTOR};
+use super::image::{Image, SECTOR, Sector};
 use super::{Change, File, NameChange, World, folder_of};
 
 /// What a power loss leaves of the changes that were not synced.
@@ -110,7 +109,7 @@ impl Mood {
         if chance.below(100) < self.kept_percent {
             return changes.last().expect("a changed sector has changes").after.clone();
         }
-        let mut bytes = before.as_ref().map_or(ZERO_SECTOR, |sector| **sector);
+        let mut bytes = before.bytes();
         match chance.below(5) {
             0 | 1 => return before.clone(),
             2 => {
@@ -129,14 +128,13 @@ impl Mood {
             }
             _ => bytes.as_chunks_mut::<8>().0.iter_mut().for_each(|word| *word = chance.next().to_le_bytes()),
         }
-        Some(Arc::new(bytes))
+        Sector::of(&bytes)
     }
 }
 
 impl Change {
     fn onto(&self, bytes: &mut [u8; SECTOR], start: usize, end: usize) {
-        let after = self.after.as_deref().unwrap_or(&ZERO_SECTOR);
-        bytes[start..end].copy_from_slice(&after[start..end]);
+        self.after.read(start, &mut bytes[start..end]);
     }
 }
 

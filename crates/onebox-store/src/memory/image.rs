@@ -1,16 +1,47 @@
-//! The bytes of one file of the memory disk, sector by sector; zeros take no room.
+//! The bytes of one file of the memory disk, sector by sector; zeros, and those at the end of a sector, take no room.
 
 use std::sync::Arc;
 
 use crate::disk::SECTOR_BYTES;
 
 pub(super) const SECTOR: usize = SECTOR_BYTES as usize;
-pub(super) static ZERO_SECTOR: [u8; SECTOR] = [0; SECTOR];
+/// Bytes compared at once in the search for the last that is not zero.
+const CHUNK: usize = 64;
 
-/// The bytes of a sector; none stands for zeros.
-pub(super) type Sector = Option<Arc<[u8; SECTOR]>>;
+/// The bytes of a sector up to the last that is not zero; none, if all are.
+#[derive(Clone, Default)]
+pub(super) struct Sector(Option<Arc<[u8]>>);
 
-/// A file's bytes, in sectors; those of zeros take no room.
+impl Sector {
+    pub(super) fn of(bytes: &[u8; SECTOR]) -> Sector {
+        let zero_chunks = bytes.rchunks(CHUNK).take_while(|chunk| **chunk == [0; CHUNK]).count();
+        let bytes = &bytes[..SECTOR - zero_chunks * CHUNK];
+        let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        Sector((used > 0).then(|| Arc::from(&bytes[..used])))
+    }
+
+    /// The bytes from `start` on, as many as `into` takes.
+    pub(super) fn read(&self, start: usize, into: &mut [u8]) {
+        let held = self.0.as_deref().and_then(|held| held.get(start..)).unwrap_or(&[]);
+        let held = &held[..held.len().min(into.len())];
+        let (front, rest) = into.split_at_mut(held.len());
+        front.copy_from_slice(held);
+        rest.fill(0);
+    }
+
+    #[cfg(test)]
+    pub(super) fn room(&self) -> usize {
+        self.0.as_ref().map_or(0, |held| held.len())
+    }
+
+    pub(super) fn bytes(&self) -> [u8; SECTOR] {
+        let mut bytes = [0; SECTOR];
+        self.read(0, &mut bytes);
+        bytes
+    }
+}
+
+/// A file's bytes.
 #[derive(Clone, Default)]
 pub(super) struct Image {
     pub(super) sectors: Vec<Sector>,
@@ -19,14 +50,13 @@ pub(super) struct Image {
 
 impl Image {
     pub(super) fn sector(&self, sector: usize) -> Sector {
-        self.sectors.get(sector).cloned().flatten()
+        self.sectors.get(sector).cloned().unwrap_or_default()
     }
 
     pub(super) fn read(&self, offset: u64, into: &mut [u8]) {
         let mut done = 0;
         for (sector, start, end) in pieces(offset, offset + into.len() as u64) {
-            let bytes = self.sectors[sector].as_deref().unwrap_or(&ZERO_SECTOR);
-            into[done..done + end - start].copy_from_slice(&bytes[start..end]);
+            self.sectors[sector].read(start, &mut into[done..done + end - start]);
             done += end - start;
         }
     }
@@ -39,10 +69,12 @@ impl Image {
             done += end - start;
             let held = &mut self.sectors[sector];
             if let Ok(whole) = <&[u8; SECTOR]>::try_from(piece) {
-                *held = (*whole != ZERO_SECTOR).then(|| Arc::new(*whole));
+                *held = Sector::of(whole);
                 continue;
             }
-            Arc::make_mut(held.get_or_insert_with(|| Arc::new(ZERO_SECTOR)))[start..end].copy_from_slice(piece);
+            let mut bytes = held.bytes();
+            bytes[start..end].copy_from_slice(piece);
+            *held = Sector::of(&bytes);
         }
     }
 
@@ -56,7 +88,7 @@ impl Image {
 
     pub(super) fn grow(&mut self, len: u64) {
         if len > self.len {
-            self.sectors.resize(len.div_ceil(SECTOR_BYTES) as usize, None);
+            self.sectors.resize(len.div_ceil(SECTOR_BYTES) as usize, Sector::default());
             self.len = len;
         }
     }
@@ -66,9 +98,11 @@ impl Image {
             self.sectors.truncate(len.div_ceil(SECTOR_BYTES) as usize);
             let kept = (len % SECTOR_BYTES) as usize;
             if kept > 0
-                && let Some(Some(last)) = self.sectors.last_mut()
+                && let Some(last) = self.sectors.last_mut()
             {
-                Arc::make_mut(last)[kept..].fill(0);
+                let mut bytes = last.bytes();
+                bytes[kept..].fill(0);
+                *last = Sector::of(&bytes);
             }
             self.len = len;
         }

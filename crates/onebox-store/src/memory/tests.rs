@@ -3,6 +3,7 @@
 use onebox_service::FaultKind;
 
 use crate::disk::{Disk, OpenMode, SECTOR_BYTES};
+use crate::memory::image::{SECTOR, Sector};
 use crate::memory::{CrashKind, MemoryDisk};
 
 fn disk_with(bytes: &[u8]) -> MemoryDisk {
@@ -137,5 +138,11 @@ fn zeros_take_no_room() {
         file.write_at(chunk << 20, &vec![0; 1 << 20]).expect("writes");
     }
     file.sync().expect("syncs");
-    assert!(disk.world().files[&1].live.sectors.iter().all(Option::is_none));
+    let room = || disk.world().files[&1].live.sectors.iter().map(Sector::room).sum::<usize>();
+    assert_eq!(room(), 0);
+    file.write_at(5000, &[7; 100]).expect("writes");
+    assert_eq!(room(), 5100 - SECTOR, "what is behind the last byte that is not zero takes none either");
+    assert_eq!(disk.read_file("zeros").expect("is there")[5090..5110], [[7; 10], [0; 10]].concat());
+    file.set_len(5050).expect("cuts");
+    assert_eq!(room(), 5050 - SECTOR);
 }
