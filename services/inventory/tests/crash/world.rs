@@ -64,7 +64,7 @@ impl World for Desk {
         self.frame = Some(batch);
     }
 
-    fn send(&mut self, message: PeerMessage) {
+    fn send(&mut self, message: Box<PeerMessage>) {
         panic!("a single member has nobody to talk to: {message:?}");
     }
 
