@@ -1,5 +1,7 @@
 //! A run's timeline as lanes to look at.
 
+use std::collections::BTreeMap;
+
 use crate::lanes::{Arrow, Lane, Lanes, Mark, MarkKind, Span, SpanKind};
 use crate::timeline::{Line, Place, What};
 use crate::world::Report;
@@ -20,14 +22,14 @@ pub fn page(title: &str, replay: &str, report: &Report) -> String {
             arrows: Vec::new(),
         },
         machines: report.machines,
-        leads: vec![None; report.machines],
+        leads: BTreeMap::new(),
         down: vec![None; report.machines],
     };
     for line in lines {
         drawing.line(line);
     }
     for machine in 0..report.machines {
-        drawing.end_lead(machine, report.micros);
+        drawing.end_leads(machine, report.micros);
         drawing.end_down(machine, report.micros);
     }
     drawing.lanes.page()
@@ -36,8 +38,8 @@ pub fn page(title: &str, replay: &str, report: &Report) -> String {
 struct Drawing {
     lanes: Lanes,
     machines: usize,
-    /// Since when it leads, and in which term.
-    leads: Vec<Option<(u64, String)>>,
+    /// Which machine leads which partition: since when, and in which term.
+    leads: BTreeMap<(usize, usize), (u64, String)>,
     /// Since when it is down, and why.
     down: Vec<Option<(u64, String)>>,
 }
@@ -65,11 +67,11 @@ impl Drawing {
                 self.goes_down(lane, at, "its disk was replaced");
                 self.lanes.lanes[lane].marks.push(mark(MarkKind::Crash, "an empty disk".to_owned()));
             }
-            What::Leads(term, from) => {
+            What::Leads { partition, .. } => {
                 for machine in 0..self.machines {
-                    self.end_lead(machine, at);
+                    self.end_lead((machine, *partition), at);
                 }
-                self.leads[lane] = Some((at, format!("leads in term {} from entry {from} on", term.0)));
+                self.leads.insert((lane, *partition), (at, line.what.to_string()));
             }
             What::Sent { to, arrives, words } => {
                 self.lanes.arrows.push(Arrow { from: lane, sent: at, to: *to, arrived: *arrives, label: words.clone() });
@@ -102,16 +104,21 @@ impl Drawing {
     }
 
     fn goes_down(&mut self, machine: usize, at: u64, why: &str) {
-        self.end_lead(machine, at);
+        self.end_leads(machine, at);
         if machine < self.machines && self.down[machine].is_none() {
             self.down[machine] = Some((at, why.to_owned()));
             self.lanes.lanes[machine].marks.push(Mark { at, kind: MarkKind::Crash, label: why.to_owned() });
         }
     }
 
-    fn end_lead(&mut self, machine: usize, at: u64) {
-        if let Some((from, label)) = self.leads.get_mut(machine).and_then(Option::take) {
-            self.lanes.lanes[machine].spans.push(Span { from, to: at, kind: SpanKind::Leads, label });
+    fn end_leads(&mut self, machine: usize, at: u64) {
+        let led: Vec<_> = self.leads.keys().filter(|(leader, _)| *leader == machine).copied().collect();
+        led.into_iter().for_each(|place| self.end_lead(place, at));
+    }
+
+    fn end_lead(&mut self, place: (usize, usize), at: u64) {
+        if let Some((from, label)) = self.leads.remove(&place) {
+            self.lanes.lanes[place.0].spans.push(Span { from, to: at, kind: SpanKind::Leads, label });
         }
     }
 

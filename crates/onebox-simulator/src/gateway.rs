@@ -8,6 +8,7 @@ use onebox_service::{Code, Time};
 
 use crate::chance::Chance;
 use crate::machine::START;
+use crate::plan::Plan;
 use crate::workload::{Ask, Ended};
 
 /// Microseconds after which a read that is not answered is asked again.
@@ -18,6 +19,8 @@ const SILENCE_MICROS: u64 = 200_000;
 pub(crate) const TENANT: &str = "default";
 
 pub(crate) struct Gateway {
+    /// Which it asks.
+    pub(crate) partition: usize,
     client: Client,
     routes: Routes,
     pub(crate) chance: Chance,
@@ -51,9 +54,10 @@ pub(crate) enum Wish {
 }
 
 impl Gateway {
-    pub(crate) fn new(seed: u64, number: usize, machines: usize) -> Gateway {
-        let nodes = (0..machines).map(|machine| ((machine + number) % machines) as u64).collect();
+    pub(crate) fn new(seed: u64, number: usize, plan: &Plan) -> Gateway {
+        let nodes = (0..plan.machines).map(|machine| ((machine + number) % plan.machines) as u64).collect();
         Gateway {
+            partition: number % plan.partitions,
             client: Client::over_a_network(),
             routes: Routes::new(nodes),
             chance: Chance::stream(seed, "gateway", number as u64),

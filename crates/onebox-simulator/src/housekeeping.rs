@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use onebox_replica::{Change, Input, PeerId};
 
-use crate::machine::{Build, Machine};
+use crate::machine::{Build, Machine, SeatId};
 use crate::timeline::{Place, What};
 use crate::world::{Event, Phase, World};
 
@@ -13,13 +13,17 @@ const BUILD_KNOWN: u64 = 3_000_000;
 /// Microseconds between two looks at the membership.
 pub(crate) const HOUSEKEEPING: u64 = 250_000;
 
-impl World<'_> {
+impl World {
     /// Tends the membership as a careful operator would: whoever is there becomes a voter, whoever is gone goes.
     pub(crate) fn housekeeping(&mut self) {
         self.at(self.now + HOUSEKEEPING, Event::Housekeeping);
-        let Some(leader) = self.leader() else { return };
+        (0..self.partitions.len()).for_each(|partition| self.tend_the_members(partition));
+    }
+
+    fn tend_the_members(&mut self, partition: usize) {
+        let Some(leader) = self.leader(partition) else { return };
         self.tend_the_version(leader);
-        let members = self.machines[leader].process.as_ref().expect("it leads").replica.membership().clone();
+        let members = self.machines[leader.machine].seat(partition).expect("it leads").replica.membership().clone();
         if members.is_joint() {
             return;
         }
@@ -31,14 +35,14 @@ impl World<'_> {
             .or_else(|| members.learners.iter().find(|id| there.contains_key(id)).map(|id| Change::Promote(PeerId(*id))))
             .or_else(|| members.peers().into_iter().find(|id| !there.contains_key(&id.0)).map(Change::Remove));
         if let Some(change) = change {
-            self.timeline.add(self.now, Place::Machine(leader), What::Note(format!("asked for {change:?}")));
+            self.timeline.add(self.now, Place::Machine(leader.machine), What::Note(format!("asked for {change:?}")));
             self.asked(leader, |token| Input::Change(token, change));
         }
     }
 
     /// The newest version of apply is asked for when all machines run the next build; and now and then when one does not, which must
     /// be refused.
-    fn tend_the_version(&mut self, leader: usize) {
+    fn tend_the_version(&mut self, leader: SeatId) {
         if !self.plan.upgrades {
             return;
         }
@@ -48,7 +52,7 @@ impl World<'_> {
         let all = none_goes_back && builds.len() == self.machines.len() && builds.iter().all(|(build, ..)| *build == Build::Next);
         let is_old = |(build, started, id): &(Build, u64, u64)| {
             // For a while the others may still take it for what it was.
-            *build == Build::Before && self.now - started > BUILD_KNOWN && self.members.1.voters.contains(id)
+            *build == Build::Before && self.now - started > BUILD_KNOWN && self.partitions[leader.partition].members.1.voters.contains(id)
         };
         let one_is_old = builds.iter().any(is_old);
         let healing = self.phase != Phase::Faults;

@@ -1,4 +1,4 @@
-//! One machine: a disk, a clock, and the process on it, if one runs.
+//! One machine: a disk, a clock, and the process on it, if one runs, with a replica of each partition.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,6 +15,7 @@ use onebox_store::{Disk, NodeId};
 
 use crate::chance::Chance;
 use crate::desk::Desk;
+use crate::folder::FolderDisk;
 use crate::plan::Plan;
 
 /// When a run begins, by true time: a day in November 2023.
@@ -63,12 +64,27 @@ pub(crate) struct Machine {
 }
 
 pub(crate) struct Process {
-    pub(crate) replica: Replica,
-    writer: LogWriter,
-    pub(crate) inbox: Vec<Input>,
-    pub(crate) turn_due: bool,
     pub(crate) started: u64,
     pub(crate) build: Build,
+    pub(crate) ticks: u64,
+    /// One of each partition, in their order.
+    pub(crate) seats: Vec<Seat>,
+}
+
+/// Where a replica is: which partition's, on which machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SeatId {
+    pub(crate) machine: usize,
+    pub(crate) partition: usize,
+}
+
+/// A replica in a process, and what is under way for it.
+pub(crate) struct Seat {
+    pub(crate) replica: Replica,
+    writer: LogWriter,
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) inbox: Vec<Input>,
+    pub(crate) turn_due: bool,
     /// On its way to the disk.
     pub(crate) frame: Option<PersistBatch>,
     /// Under way, by number: they end with the process, and hold its files until then.
@@ -77,7 +93,27 @@ pub(crate) struct Process {
     /// Who waits for what.
     pub(crate) callers: BTreeMap<Token, Waiting>,
     pub(crate) stopped: bool,
-    pub(crate) ticks: u64,
+    /// It was to drain, and has.
+    pub(crate) drained: bool,
+}
+
+impl Seat {
+    fn open(disk: &Arc<dyn Disk>, service: &Arc<dyn Service>, setup: replica::Setup) -> Result<Seat, Fault> {
+        let Opened { replica, writer, cut: _ } = Replica::open(disk, Arc::clone(service), setup)?;
+        Ok(Seat {
+            replica,
+            writer,
+            disk: Arc::clone(disk),
+            inbox: Vec::new(),
+            turn_due: false,
+            frame: None,
+            jobs: BTreeMap::new(),
+            jobs_begun: 0,
+            callers: BTreeMap::new(),
+            stopped: false,
+            drained: false,
+        })
+    }
 }
 
 /// Who waits at a machine for an answer.
@@ -124,45 +160,58 @@ impl Machine {
         (self.drift, self.drift_from) = (drift, now);
     }
 
-    /// Starts a process on what is on the disk.
-    pub(crate) fn start(&mut self, now: u64, service: &Arc<dyn Service>, plan: &Plan) -> Result<(), Fault> {
+    /// The disk as a partition sees it: its own folder, where there are several.
+    pub(crate) fn disk_of(&self, partition: usize, plan: &Plan) -> Result<Arc<dyn Disk>, Fault> {
+        let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
+        let folder = plan.folder(partition);
+        Ok(if folder.is_empty() { disk } else { Arc::new(FolderDisk::new(disk, folder)?) })
+    }
+
+    /// Starts a process on what is on the disk; a fault is of the partition that is named.
+    pub(crate) fn start(&mut self, now: u64, service: &Arc<dyn Service>, plan: &Plan) -> Result<(), (usize, Fault)> {
         assert!(self.process.is_none(), "a process runs already");
         self.incarnation += 1;
         self.frozen_until = 0;
-        let setup = replica::Setup {
-            limits: plan.limits,
-            node: self.node,
-            seed: self.chance.draw(),
-            segment_bytes: plan.segment_bytes,
-            cache_bytes: plan.cache_bytes,
-            flush_bytes_target: plan.flush_bytes,
-            election_ticks: plan.election_ticks,
-            beginning: self.beginning.clone(),
-            confirm: plan.confirm,
-        };
-        let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
-        let Opened { replica, writer, cut: _ } = Replica::open(&disk, Arc::clone(service), setup)?;
-        self.process = Some(Process {
-            replica,
-            writer,
-            inbox: Vec::new(),
-            turn_due: false,
-            started: now,
-            build: self.build,
-            frame: None,
-            jobs: BTreeMap::new(),
-            jobs_begun: 0,
-            callers: BTreeMap::new(),
-            stopped: false,
-            ticks: 0,
-        });
+        let mut seats = Vec::with_capacity(plan.partitions);
+        for partition in 0..plan.partitions {
+            let setup = replica::Setup {
+                limits: plan.limits,
+                node: self.node,
+                seed: self.chance.draw(),
+                segment_bytes: plan.segment_bytes,
+                cache_bytes: plan.cache_bytes,
+                flush_bytes_target: plan.flush_bytes,
+                election_ticks: plan.election_ticks,
+                beginning: self.beginning.clone(),
+                confirm: plan.confirm,
+            };
+            let opened = self.disk_of(partition, plan).and_then(|disk| Seat::open(&disk, service, setup));
+            match opened {
+                Ok(seat) => seats.push(seat),
+                Err(fault) => {
+                    self.forget(seats);
+                    return Err((partition, fault));
+                }
+            }
+        }
+        self.process = Some(Process { started: now, build: self.build, ticks: 0, seats });
         Ok(())
+    }
+
+    /// The replica of a partition, if the process runs.
+    pub(crate) fn seat(&self, partition: usize) -> Option<&Seat> {
+        self.process.as_ref().map(|process| &process.seats[partition])
+    }
+
+    /// The same, unless it has stopped, to be given something.
+    pub(crate) fn running(&mut self, partition: usize) -> Option<&mut Seat> {
+        self.process.as_mut().map(|process| &mut process.seats[partition]).filter(|seat| !seat.stopped)
     }
 
     /// Ends the process without warning. What it wrote and did not sync is still unsynced.
     pub(crate) fn kill(&mut self) {
         if let Some(process) = self.process.take() {
-            self.forget(process);
+            self.forget(process.seats);
         }
         self.incarnation += 1;
         self.power_fails_at = None;
@@ -174,7 +223,7 @@ impl Machine {
         let kind = self.chance.pick(&[CrashKind::DropAll, CrashKind::KeepAll, CrashKind::Random, CrashKind::Random, CrashKind::Random]);
         let image = self.disk.crash_image(self.chance.draw(), kind);
         if let Some(process) = self.process.take() {
-            self.forget(process);
+            self.forget(process.seats);
         }
         self.incarnation += 1;
         self.power_fails_at = None;
@@ -184,11 +233,11 @@ impl Machine {
 
     /// A process that is gone does nothing more: nothing that an orderly end of a value would still write may reach the disk.
     #[expect(clippy::disallowed_methods, reason = "a killed process gives nothing back either")]
-    fn forget(&mut self, process: Process) {
+    fn forget(&mut self, seats: Vec<Seat>) {
         self.disk.fail_after(0);
         if self.rotten {
             // Where pages may make no sense, redb's orderly end may panic, which a killed process does not come to.
-            std::mem::forget(process);
+            std::mem::forget(seats);
         }
     }
 
@@ -217,12 +266,13 @@ impl Machine {
     }
 
     /// One turn of its replica, which lays out what is to be done; gives whether another turn should follow at once.
-    pub(crate) fn turn(&mut self, now: u64, desk: &mut Desk) -> bool {
+    pub(crate) fn turn(&mut self, partition: usize, now: u64, desk: &mut Desk) -> bool {
         let wall = Time(self.wall(now));
         let process = self.process.as_mut().expect("a turn reaches a process that runs");
-        process.turn_due = false;
         let clock = Clock { wall, uptime: now - process.started };
-        take_turn(&mut process.replica, clock, process.inbox.drain(..), desk)
+        let seat = &mut process.seats[partition];
+        seat.turn_due = false;
+        take_turn(&mut seat.replica, clock, seat.inbox.drain(..), desk)
     }
 
     /// Microseconds since the process started.
@@ -231,14 +281,14 @@ impl Machine {
     }
 
     /// Writes the frame that waits; gives what the replica is told.
-    pub(crate) fn persist(&mut self) -> Option<Input> {
-        let process = self.process.as_mut()?;
-        let PersistBatch { number, batch, spare_made } = process.frame.take()?;
+    pub(crate) fn persist(&mut self, partition: usize) -> Option<Input> {
+        let seat = &mut self.process.as_mut()?.seats[partition];
+        let PersistBatch { number, batch, spare_made } = seat.frame.take()?;
         if spare_made {
-            process.writer.note_spare();
+            seat.writer.note_spare();
         }
-        Some(match process.writer.append(&batch) {
-            Ok(appended) => Input::Persisted { number, appended, needs_spare: process.writer.needs_spare() },
+        Some(match seat.writer.append(&batch) {
+            Ok(appended) => Input::Persisted { number, appended, needs_spare: seat.writer.needs_spare() },
             Err(fault) => Input::PersistFailed(fault),
         })
     }

@@ -1,13 +1,12 @@
 //! The course of a run: things go wrong, then nothing does, then everybody catches up; then the whole is judged.
 
 use onebox_replica::Beginning;
-use onebox_service::execute::{self, Context};
-use onebox_service::{Budget, Failure, TenantId, buggify, version};
-use onebox_store::state::View;
+use onebox_service::{buggify, version};
 
-use crate::checks::{Broken, Verdict, seconds};
+use crate::checks::{Breach, Broken, Verdict, answers_are_explained, seconds};
 use crate::gateway::Gateway;
 use crate::machine::Machine;
+use crate::partition::Partition;
 use crate::timeline::{Place, What};
 use crate::workload::Ended;
 use crate::world::{Phase, Report, World};
@@ -15,7 +14,7 @@ use crate::world::{Phase, Report, World};
 /// Elections after the healing within which a request must be carried out, and everybody must have everything.
 const HEALING_ELECTIONS: u64 = 10;
 
-impl World<'_> {
+impl World {
     pub(crate) fn move_phase(&mut self) {
         match self.phase {
             Phase::Faults if self.now >= self.options.micros => {
@@ -25,7 +24,8 @@ impl World<'_> {
             }
             Phase::Healing { since } => {
                 let limit = self.healing_limit();
-                if self.answered_since_healing && self.now > since + self.plan.election() {
+                let answered = self.partitions.iter().all(|partition| partition.answered_since_healing);
+                if answered && self.now > since + self.plan.election() {
                     self.phase = Phase::Settling { since: self.now };
                 } else if self.now > since + limit {
                     let words = format!("no write was served within {} of the last fault: {}", seconds(limit), self.standing());
@@ -53,27 +53,36 @@ impl World<'_> {
     }
 
     pub(crate) fn is_settled(&self) -> bool {
-        let last = self.judge.agreement.last();
+        self.gateways.iter().all(|gateway| gateway.pending() == 0)
+            && (0..self.partitions.len()).all(|partition| self.is_everywhere(partition))
+    }
+
+    /// Whether every machine is a member of the partition, and has all of it.
+    fn is_everywhere(&self, partition: usize) -> bool {
+        let Partition { judge, members: (_, members), .. } = &self.partitions[partition];
+        let last = judge.agreement.last();
         let newest = *self.service.versions().end();
         let there = |machine: &Machine| {
-            machine.process.as_ref().is_some_and(|process| {
-                let upgraded = !self.plan.upgrades || version::in_force(process.replica.view()) == Ok(newest);
-                !process.stopped && process.replica.status().progress == (last, last) && upgraded
+            machine.seat(partition).is_some_and(|seat| {
+                let upgraded = !self.plan.upgrades || version::in_force(seat.replica.view()) == Ok(newest);
+                !seat.stopped && seat.replica.status().progress == (last, last) && upgraded
             })
         };
-        let members = &self.members.1;
         let whole = self.machines.iter().all(|machine| members.voters.contains(&machine.id().0)) && !members.is_joint();
-        whole
-            && members.peers().len() == self.machines.len()
-            && self.gateways.iter().all(|gateway| gateway.pending() == 0)
-            && self.machines.iter().all(there)
+        whole && members.peers().len() == self.machines.len() && self.machines.iter().all(there)
     }
 
     pub(crate) fn standing(&self) -> String {
-        let of = |machine: &Machine| match &machine.process {
-            Some(process) => {
-                let status = process.replica.status();
-                let stopped = if process.stopped { ", stopped" } else { "" };
+        let each = (0..self.partitions.len()).map(|partition| self.standing_of(partition));
+        let pending: Vec<usize> = self.gateways.iter().map(Gateway::pending).collect();
+        format!("{}; pending {pending:?}", each.collect::<Vec<_>>().join("; "))
+    }
+
+    fn standing_of(&self, partition: usize) -> String {
+        let of = |machine: &Machine| match machine.seat(partition) {
+            Some(seat) => {
+                let status = seat.replica.status();
+                let stopped = if seat.stopped { ", stopped" } else { "" };
                 let stopped = format!(
                     "{stopped}, {} wait, {} bytes dirty{}",
                     status.queued,
@@ -92,18 +101,19 @@ impl World<'_> {
             None => format!("{} is down", machine.id()),
         };
         let machines: Vec<String> = self.machines.iter().map(of).collect();
-        let pending: Vec<usize> = self.gateways.iter().map(Gateway::pending).collect();
-        format!("{}; members {:?}; last entry {}; pending {pending:?}", machines.join("; "), self.members, self.judge.agreement.last())
+        let Partition { members, judge, .. } = &self.partitions[partition];
+        format!("partition {partition}: {}; members {members:?}; last entry {}", machines.join("; "), judge.agreement.last())
     }
 
     pub(crate) fn judge_the_whole(&mut self) {
-        let views: Vec<_> = self.machines.iter().filter_map(|machine| Some(machine.process.as_ref()?.replica.view().clone())).collect();
-        for view in views {
-            if let Err(words) = self.holds(&view) {
-                return self.broken("what the service promises", words);
+        let budget = self.plan.limits.query_budget;
+        let judged = self.partitions.iter().enumerate().map(|(number, partition)| {
+            for seat in self.machines.iter().filter_map(|machine| machine.seat(number)) {
+                partition.holds(seat.replica.view(), budget)?;
             }
-        }
-        match crate::checks::answers_are_explained::at_the_end(&*self.workload, &self.operations) {
+            answers_are_explained::at_the_end(&*partition.workload, &partition.operations)
+        });
+        match judged.sum::<Result<u64, Breach>>() {
             Ok(undecided) => {
                 self.undecided = undecided;
                 self.verdict = Some(Verdict::Kept);
@@ -127,33 +137,24 @@ impl World<'_> {
     }
 
     pub(crate) fn report(self, verdict: Verdict) -> Report {
-        let unknown = self.operations.iter().filter(|operation| !matches!(operation.ended, Some((_, Ended::Done(_) | Ended::Refused(_)))));
+        let all = || self.partitions.iter().flat_map(|partition| &partition.operations);
+        let unknown = all().filter(|operation| !matches!(operation.ended, Some((_, Ended::Done(_) | Ended::Refused(_)))));
         Report {
             verdict,
             machines: self.machines.len(),
             micros: self.now,
             events: self.happened,
-            leaders: self.judge.leaders.count(),
+            partitions: self.partitions.len(),
+            leaders: self.partitions.iter().map(|partition| partition.judge.leaders.count()).sum(),
             acknowledged: self.acknowledged,
-            operations: (self.operations.len(), unknown.count()),
+            operations: (all().count(), unknown.count()),
             undecided: self.undecided,
-            entries: self.judge.agreement.last().0,
+            entries: self.partitions.iter().map(|partition| partition.judge.agreement.last().0).sum(),
             messages: (self.network.sent, self.network.lost, self.network.doubled),
             faults: self.counts,
             unlikely: buggify::end(),
             trace_hash: self.timeline.hash(),
             timeline: self.timeline,
-        }
-    }
-
-    pub(crate) fn holds(&self, view: &View) -> Result<(), String> {
-        let budget = Budget { rows_read_max: u32::MAX, scan_steps_max: u32::MAX, bytes_max: u32::MAX, ..self.plan.limits.query_budget };
-        let context = Context { tenant: TenantId::DEFAULT, now: view.position().time, seed: 0, budget };
-        match execute::look(view, &context, |reader| self.workload.holds(reader)) {
-            Ok(holds) => holds,
-            Err(Failure::Fault(_)) => Ok(()),
-            Err(Failure::Bug(what)) => Err(what),
-            Err(Failure::Refused(refusal)) => Err(refusal.message),
         }
     }
 }

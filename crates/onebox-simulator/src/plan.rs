@@ -17,6 +17,8 @@ pub struct Options {
     pub micros: u64,
     /// Machines; drawn if it is not said.
     pub machines: Option<usize>,
+    /// Partitions, each with a replica on every machine; drawn if it is not said.
+    pub partitions: Option<usize>,
     /// What may go wrong.
     pub faults: Vec<Fault>,
     /// Of the list of what goes wrong, only these numbers.
@@ -36,7 +38,7 @@ impl Options {
     /// A minute with every fault.
     pub fn of_seed(seed: u64) -> Options {
         let faults = FAULTS.iter().map(|(fault, _)| *fault).collect();
-        Options { seed, micros: 60 * SECOND, machines: None, faults, keep: None, requests_per_second: 60, trace: false }
+        Options { seed, micros: 60 * SECOND, machines: None, partitions: None, faults, keep: None, requests_per_second: 60, trace: false }
     }
 }
 
@@ -44,6 +46,7 @@ impl Options {
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
     pub(crate) machines: usize,
+    pub(crate) partitions: usize,
     pub(crate) clients: usize,
     pub(crate) tick: u64,
     pub(crate) election_ticks: usize,
@@ -102,7 +105,7 @@ impl Plan {
         if let Some(keep) = &options.keep {
             injections.retain(|injection| keep.contains(&injection.number));
         }
-        Plan {
+        let mut plan = Plan {
             machines,
             clients: chance.between(2, 5) as usize,
             tick: chance.pick(&[10_000, 20_000, 50_000]),
@@ -122,7 +125,16 @@ impl Plan {
             deadline: chance.pick(&[SECOND, 3 * SECOND, 10 * SECOND]),
             cache_bytes: chance.pick(&[128 * KIB, 4096 * KIB, 4096 * KIB]),
             injections,
-        }
+            partitions: chance.pick(&[1, 1, 1, 1, 2, 3]),
+        };
+        plan.partitions = options.partitions.unwrap_or(plan.partitions);
+        plan.clients = plan.clients.max(plan.partitions);
+        plan
+    }
+
+    /// What the paths of a partition's files begin with.
+    pub(crate) fn folder(&self, partition: usize) -> String {
+        if self.partitions == 1 { String::new() } else { format!("partition-{partition}/") }
     }
 
     /// The longest that a follower waits for a leader.

@@ -26,7 +26,7 @@ pub fn shrink(options: &Options, workload: &mut dyn FnMut() -> Box<dyn Workload>
     let all: Vec<usize> = Plan::draw(options, workload().before().is_some()).injections.iter().map(|injection| injection.number).collect();
     let faults = all.len();
     let mut runs = 1;
-    let wanted = promise(&run(options, &mut *workload()).verdict);
+    let wanted = promise(&run(options, workload).verdict);
     let mut keep = all;
     let mut part = keep.len().div_ceil(2);
     while part > 0 && runs < runs_max {
@@ -36,7 +36,7 @@ pub fn shrink(options: &Options, workload: &mut dyn FnMut() -> Box<dyn Workload>
             let rest: Vec<usize> = [&keep[..from], &keep[(from + part).min(keep.len())..]].concat();
             runs += 1;
             let tried = Options { keep: Some(rest.clone()), trace: false, ..options.clone() };
-            if wanted.is_some() && promise(&run(&tried, &mut *workload()).verdict) == wanted {
+            if wanted.is_some() && promise(&run(&tried, workload).verdict) == wanted {
                 keep = rest;
                 left_out = true;
             } else {
@@ -48,7 +48,7 @@ pub fn shrink(options: &Options, workload: &mut dyn FnMut() -> Box<dyn Workload>
         }
     }
     let kept = Options { keep: Some(keep.clone()), trace: true, ..options.clone() };
-    Shrunk { keep, faults, runs, report: run(&kept, &mut *workload()) }
+    Shrunk { keep, faults, runs, report: run(&kept, workload) }
 }
 
 fn promise(verdict: &Verdict) -> Option<&'static str> {

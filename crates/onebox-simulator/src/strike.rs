@@ -8,19 +8,21 @@ use onebox_service::{Bytes, Keyspace};
 use onebox_store::memory::MemoryDisk;
 
 use crate::faults::{Fault, Injection};
-use crate::machine::{Build, Machine};
+use crate::machine::{Build, Machine, SeatId};
 use crate::network::Disturbance;
+use crate::partition::Partition;
 use crate::timeline::{Place, What};
 use crate::world::{Event, World};
 
 /// Bytes of a row's value that is looked for in the file of the base, and how many of them differ: enough to be no other's.
 const ROTTING_ROW_BYTES: (usize, usize) = (20, 8);
 
-impl World<'_> {
+impl World {
     /// Something of the list goes wrong, if it finds what it is for.
     pub(crate) fn strike(&mut self, place: usize) {
+        let partition = self.plan.injections[place].number % self.partitions.len();
         if self.plan.injections[place].at_leader
-            && let Some(leader) = self.leader()
+            && let Some(SeatId { machine: leader, .. }) = self.leader(partition)
         {
             let injection = &mut self.plan.injections[place];
             (injection.machine, injection.other) = (leader, if injection.other == leader { injection.machine } else { injection.other });
@@ -88,15 +90,15 @@ impl World<'_> {
                 self.unlucky_leaders_until = until;
                 true
             }
-            Fault::Transfer => self.transfer(machine),
+            Fault::Transfer => self.transfer(injection.number % self.partitions.len(), machine),
             Fault::Restart if runs => {
-                self.told(machine, Input::Drain);
+                self.drain(machine);
                 true
             }
             Fault::Upgrade if runs && self.plan.upgrades => {
                 let slot = &mut self.machines[machine];
                 slot.build = if self.activating { Build::Next } else { slot.build.other() };
-                self.told(machine, Input::Drain);
+                self.drain(machine);
                 true
             }
             Fault::PowerLoss | Fault::PowerLossAtWork | Fault::Pause | Fault::Restart | Fault::Upgrade => false,
@@ -211,7 +213,7 @@ impl World<'_> {
             }
             self.machines[number].build = Build::Next;
             if self.machines[number].process.as_ref().is_some_and(|process| process.build == Build::Before) {
-                self.told(number, Input::Drain);
+                self.drain(number);
             }
             self.at(now + 1_000, Event::Start(number));
         }
@@ -259,21 +261,25 @@ impl World<'_> {
         !outside.is_empty()
     }
 
-    /// Who leads; in the newest term, if several believe they do.
-    pub(crate) fn leader(&self) -> Option<usize> {
+    /// Who leads a partition; in the newest term, if several believe they do.
+    pub(crate) fn leader(&self, partition: usize) -> Option<SeatId> {
         let term = |machine: &Machine| {
-            let status = machine.process.as_ref().filter(|process| !process.stopped)?.replica.status();
+            let status = machine.seat(partition).filter(|seat| !seat.stopped)?.replica.status();
             status.leads.then_some(status.term)
         };
-        (0..self.machines.len()).filter_map(|number| Some((term(&self.machines[number])?, number))).max().map(|(_, number)| number)
+        let leaders = (0..self.machines.len()).filter_map(|number| Some((term(&self.machines[number])?, number)));
+        leaders.max().map(|(_, machine)| SeatId { machine, partition })
     }
 
     /// What is promised holds while a majority keeps its disks; and of these all but this one must be whole and members.
     fn may_lose_a_disk(&self, machine: usize) -> bool {
-        let members = &self.members.1;
-        let whole = |slot: &Machine| !slot.rotten && members.voters.contains(&slot.id().0);
-        let settled = members.peers().len() == self.machines.len() && !members.is_joint();
-        self.machines.len() > 2 && settled && self.machines.iter().all(whole) && self.machines[machine].power_fails_at.is_none()
+        let settled = |partition: &Partition| {
+            let members = &partition.members.1;
+            let votes = |slot: &Machine| members.voters.contains(&slot.id().0);
+            members.peers().len() == self.machines.len() && !members.is_joint() && self.machines.iter().all(votes)
+        };
+        let whole = self.machines.iter().all(|slot| !slot.rotten) && self.machines[machine].power_fails_at.is_none();
+        self.machines.len() > 2 && whole && self.partitions.iter().all(settled)
     }
 
     /// Turns over a bit of the log while the machine is off.
@@ -283,7 +289,7 @@ impl World<'_> {
         }
         self.machines[machine].kill();
         let disk: &MemoryDisk = &self.machines[machine].disk;
-        let files: Vec<String> = disk.files().into_iter().filter(|file| file.starts_with("log/") && !file.contains("spare")).collect();
+        let files: Vec<String> = disk.files().into_iter().filter(|file| file.contains("log/") && !file.contains("spare")).collect();
         let struck = files.get(chance as usize % files.len().max(1)).and_then(|file| {
             let bytes = disk.read_file(file)?;
             // Somewhere in what was written: zeros at the end of a segment say nothing.
@@ -302,9 +308,10 @@ impl World<'_> {
             return false;
         }
         let slot = &mut self.machines[machine];
-        let Some(process) = &slot.process else { return false };
+        let partition = (chance >> 48) as usize % self.partitions.len();
+        let Some(seat) = slot.seat(partition) else { return false };
         let mut values: Vec<Bytes> = Vec::new();
-        let read = process.replica.view().scan(&[], &[0xff], &mut |_, value| {
+        let read = seat.replica.view().scan(&[], &[0xff], &mut |_, value| {
             let differing = value.iter().collect::<BTreeSet<_>>().len();
             if value.len() >= ROTTING_ROW_BYTES.0 && differing >= ROTTING_ROW_BYTES.1 {
                 values.push(value.into());
@@ -314,22 +321,21 @@ impl World<'_> {
         slot.kill();
         self.at(until, Event::Start(machine));
         let slot = &mut self.machines[machine];
-        let (Ok(()), Some(bytes), Some(value)) =
-            (read, slot.disk.read_file("base.redb"), values.get(chance as usize % values.len().max(1)))
-        else {
-            return false;
-        };
+        let file = format!("{}base.redb", self.plan.folder(partition));
+        let struck = values.get(chance as usize % values.len().max(1));
+        let (Ok(()), Some(bytes), Some(value)) = (read, slot.disk.read_file(&file), struck) else { return false };
         let places: Vec<usize> = (0..bytes.len() - value.len()).filter(|at| bytes[*at..].starts_with(value)).collect();
         for place in &places {
-            slot.disk.flip_bit("base.redb", *place as u64 + (chance >> 32) % value.len() as u64);
+            slot.disk.flip_bit(&file, *place as u64 + (chance >> 32) % value.len() as u64);
         }
         slot.rotten |= !places.is_empty();
         !places.is_empty()
     }
 
-    fn transfer(&mut self, to: usize) -> bool {
+    fn transfer(&mut self, partition: usize, to: usize) -> bool {
         let to = self.machines[to].id();
-        let Some(leader) = self.leader().filter(|leader| self.machines[*leader].id() != to) else { return false };
+        let leader = self.leader(partition).filter(|leader| self.machines[leader.machine].id() != to);
+        let Some(leader) = leader else { return false };
         self.asked(leader, |token| Input::Transfer(token, to));
         true
     }

@@ -32,8 +32,15 @@ pub enum What {
     Stopped(String),
     /// A disk was replaced by an empty one.
     Wiped,
-    /// A replica leads in this term, from this entry on.
-    Leads(Term, LogIndex),
+    /// A replica leads its partition.
+    Leads {
+        /// Which.
+        partition: usize,
+        /// In this term.
+        term: Term,
+        /// From this entry on.
+        from: LogIndex,
+    },
     /// A message was sent; it arrives then, or never.
     Sent {
         /// To which machine.
@@ -145,7 +152,7 @@ impl Line {
             | What::Down(_)
             | What::Stopped(_)
             | What::Wiped
-            | What::Leads(..)
+            | What::Leads { .. }
             | What::Strike { .. }
             | What::Relief(_)
             | What::Broken(_) => true,
@@ -177,12 +184,19 @@ impl fmt::Display for Line {
             Place::World => "world".to_owned(),
         };
         write!(f, "{:>14}  {place:<10}  ", seconds(self.at))?;
-        match &self.what {
+        write!(f, "{}", self.what)
+    }
+}
+
+impl fmt::Display for What {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
             What::Up => f.write_str("started"),
             What::Down(why) => write!(f, "down: {why}"),
             What::Stopped(why) => write!(f, "stopped: {why}"),
             What::Wiped => f.write_str("its disk is replaced by an empty one"),
-            What::Leads(term, at) => write!(f, "leads in term {} from entry {at} on", term.0),
+            What::Leads { partition: 0, term, from } => write!(f, "leads in term {} from entry {from} on", term.0),
+            What::Leads { partition, term, from } => write!(f, "leads partition {partition} in term {} from entry {from} on", term.0),
             What::Sent { to, arrives: Some(arrives), words } => write!(f, "-> machine {to}, arrives {}: {words}", seconds(*arrives)),
             What::Sent { to, arrives: None, words } => write!(f, "-> machine {to}, lost: {words}"),
             What::Strike { number, lasts, words } => write!(f, "fault {number}, for {}: {words}", seconds(*lasts)),

@@ -6,7 +6,8 @@ use onebox_store::LogIndex;
 use prost::Message;
 
 use crate::gateway::{TENANT, Wish};
-use crate::machine::Waiting;
+use crate::machine::{SeatId, Waiting};
+use crate::partition::Partition;
 use crate::timeline::{Place, What};
 use crate::workload::{Ended, Operation};
 use crate::world::{Event, Packet, Phase, World};
@@ -20,10 +21,10 @@ const PENDING_MAX: usize = 64;
 /// Requests in a virtual second, at least, while the cluster heals: it can show that it has only when it is asked.
 const HEALING_RATE_MIN: u64 = 20;
 
-impl World<'_> {
+impl World {
     // ---- links ----
 
-    pub(crate) fn send_peer(&mut self, machine: usize, message: Box<PeerMessage>) {
+    pub(crate) fn send_peer(&mut self, SeatId { machine, partition }: SeatId, message: Box<PeerMessage>) {
         let Some(to) = self.machines.iter().position(|other| other.id().0 == message.to) else { return };
         let message = if self.plan.encodes {
             Box::new(PeerMessage::decode(&message.encode_to_vec()[..]).expect("what was encoded can be decoded"))
@@ -32,7 +33,7 @@ impl World<'_> {
         };
         let arrivals = self.network.arrivals(self.now, machine, to);
         self.timeline.sent(self.now, machine, to, arrivals[0], &message);
-        self.arrive(arrivals, machine, to, Packet::Peer(message));
+        self.arrive(arrivals, machine, to, Packet::Peer(partition, message));
     }
 
     pub(crate) fn send(&mut self, from: usize, to: usize, packet: Packet) {
@@ -65,20 +66,22 @@ impl World<'_> {
             return self.at(until, Event::Deliver { from, to, packet });
         }
         match packet {
-            Packet::Peer(message) => self.give(to, Input::Peer(message)),
+            Packet::Peer(partition, message) => self.give(SeatId { machine: to, partition }, Input::Peer(message)),
             Packet::Attempt(attempt) => {
                 let waiting = Waiting::Attempt(from - machines, attempt.id);
-                if let Some(token) = self.wait(to, waiting) {
-                    self.give(to, Input::Attempt(token, *attempt));
+                let seat = SeatId { machine: to, partition: self.gateways[from - machines].partition };
+                if let Some(token) = self.wait(seat, waiting) {
+                    self.give(seat, Input::Attempt(token, *attempt));
                 }
             }
             Packet::Read(read) => {
                 let (number, ask) = *read;
-                if let Some(token) = self.wait(to, Waiting::Read(from - machines, number)) {
+                let seat = SeatId { machine: to, partition: self.gateways[from - machines].partition };
+                if let Some(token) = self.wait(seat, Waiting::Read(from - machines, number)) {
                     let deadline = self.machines[to].uptime(self.now) + self.plan.deadline;
                     let read =
                         Read { token, tenant: TENANT.to_owned(), method: ask.method, body: ask.body, at_least: LogIndex(0), deadline };
-                    self.give(to, Input::Read(read));
+                    self.give(seat, Input::Read(read));
                 }
             }
             Packet::Reply(reply) => {
@@ -96,29 +99,28 @@ impl World<'_> {
         }
     }
 
-    /// A replica is told something.
-    pub(crate) fn told(&mut self, machine: usize, input: Input) {
-        self.give(machine, input);
+    /// A process is to stop.
+    pub(crate) fn drain(&mut self, machine: usize) {
+        self.seats(machine).for_each(|seat| self.give(seat, Input::Drain));
     }
 
     /// A replica is asked for something by the world.
-    pub(crate) fn asked(&mut self, machine: usize, input: impl FnOnce(Token) -> Input) {
-        if let Some(token) = self.wait(machine, Waiting::Housekeeping) {
-            self.give(machine, input(token));
+    pub(crate) fn asked(&mut self, seat: SeatId, input: impl FnOnce(Token) -> Input) {
+        if let Some(token) = self.wait(seat, Waiting::Housekeeping) {
+            self.give(seat, input(token));
         }
     }
 
-    pub(crate) fn wait(&mut self, machine: usize, waiting: Waiting) -> Option<Token> {
+    pub(crate) fn wait(&mut self, seat: SeatId, waiting: Waiting) -> Option<Token> {
         self.tokens += 1;
-        let process = self.machines[machine].process.as_mut().filter(|process| !process.stopped)?;
-        process.callers.insert(Token(self.tokens), waiting);
+        self.machines[seat.machine].running(seat.partition)?.callers.insert(Token(self.tokens), waiting);
         Some(Token(self.tokens))
     }
 
-    pub(crate) fn answer(&mut self, machine: usize, token: Token, reply: Reply) {
-        let process = self.machines[machine].process.as_mut().expect("it took a turn");
-        let time = process.replica.status().time;
-        let Some(waiting) = process.callers.remove(&token) else {
+    pub(crate) fn answer(&mut self, SeatId { machine, partition }: SeatId, token: Token, reply: Reply) {
+        let Some(answering) = self.machines[machine].running(partition) else { return };
+        let time = answering.replica.status().time;
+        let Some(waiting) = answering.callers.remove(&token) else {
             return self.broken("callers are answered once", format!("{token:?} is answered by machine {machine} and waits no more"));
         };
         let reply = match reply {
@@ -161,9 +163,10 @@ impl World<'_> {
         if asker.pending() == PENDING_MAX {
             return;
         }
-        let ask = self.workload.next(gateway, &mut asker.chance);
-        let operation = self.operations.len();
-        self.operations.push(Operation { client: gateway, ask: ask.clone(), invoked: self.now, ended: None });
+        let Partition { workload, operations, .. } = &mut self.partitions[asker.partition];
+        let ask = workload.next(gateway, &mut asker.chance);
+        let operation = operations.len();
+        operations.push(Operation { client: gateway, ask: ask.clone(), invoked: self.now, ended: None });
         let wishes = asker.ask(self.now, operation, ask, self.plan.deadline);
         if asker.tick_at > self.now + GATEWAY_TICK {
             self.tick_gateway_at(gateway, self.now + GATEWAY_TICK);
@@ -200,14 +203,15 @@ impl World<'_> {
             match wish {
                 Wish::Attempt { to, attempt } => self.send(place, to as usize, Packet::Attempt(Box::new(attempt))),
                 Wish::Read { to, number, ask } => self.send(place, to as usize, Packet::Read(Box::new((number, ask)))),
-                Wish::Ended { operation, id, ended } => self.ended(operation, id, ended),
+                Wish::Ended { operation, id, ended } => self.ended(self.gateways[gateway].partition, operation, id, ended),
             }
         }
     }
 
-    pub(crate) fn ended(&mut self, operation: usize, id: Option<RequestId>, ended: Ended) {
+    pub(crate) fn ended(&mut self, partition: usize, operation: usize, id: Option<RequestId>, ended: Ended) {
         let now = self.now;
-        let known = &mut self.operations[operation];
+        let Partition { workload, operations, judge, answered_since_healing, .. } = &mut self.partitions[partition];
+        let known = &mut operations[operation];
         let (client, invoked) = (known.client, known.invoked);
         let (_, ended) = known.ended.insert((now, ended));
         let (ask, ended) = (&known.ask, &*ended);
@@ -216,19 +220,19 @@ impl World<'_> {
             (Ended::Done(response), Some(id)) => {
                 self.acknowledged += 1;
                 if let Phase::Healing { since } = self.phase {
-                    self.answered_since_healing |= invoked >= since;
+                    *answered_since_healing |= invoked >= since;
                 }
                 let executed = match self.plan.confirm {
                     Confirm::Replicated => Ok(()),
-                    Confirm::Executed => self.judge.executed.told(id, &self.judge.effects),
+                    Confirm::Executed => judge.executed.told(id, &judge.effects),
                 };
-                executed.and_then(|()| self.judge.acknowledged(id, response, ask.records))
+                executed.and_then(|()| judge.acknowledged(id, response, ask.records))
             }
             (Ended::Refused(refusal), Some(id)) => {
                 if let Phase::Healing { since } = self.phase {
-                    self.answered_since_healing |= invoked >= since && self.workload.runs_out() && !refusal.kind.is_empty();
+                    *answered_since_healing |= invoked >= since && workload.runs_out() && !refusal.kind.is_empty();
                 }
-                self.judge.refused(id)
+                judge.refused(id)
             }
             (Ended::Done(_) | Ended::Refused(_) | Ended::Unknown, _) => Ok(()),
         };
@@ -236,8 +240,8 @@ impl World<'_> {
             return self.broken(promise, words);
         }
         match ended {
-            Ended::Done(response) => self.workload.told(ask, Ok(response)),
-            Ended::Refused(refusal) => self.workload.told(ask, Err(refusal)),
+            Ended::Done(response) => workload.told(ask, Ok(response)),
+            Ended::Refused(refusal) => workload.told(ask, Err(refusal)),
             Ended::Unknown => {}
         }
     }

@@ -21,13 +21,13 @@ use crate::desk::Desk;
 use crate::faults::Counts;
 use crate::gateway::Gateway;
 use crate::housekeeping::HOUSEKEEPING;
-use crate::judge::Judge;
-use crate::machine::{Build, Machine};
+use crate::machine::{Build, Machine, SeatId};
 use crate::network::Network;
+use crate::partition::Partition;
 use crate::plan::{Options, Plan};
 use crate::timeline::{Place, Timeline, What};
 use crate::traffic::GATEWAY_TICK;
-use crate::workload::{Ask, Operation, Workload};
+use crate::workload::{Ask, Workload};
 
 /// Ticks between two looks at the free space of a disk.
 const DISK_FREE_TICKS: u64 = 4;
@@ -36,9 +36,9 @@ const EVENTS_MAX: u64 = 200_000_000;
 
 pub(crate) enum Event {
     Tick(usize, u64),
-    Turn(usize, u64),
-    Persist(usize, u64),
-    Work(usize, u64, u64),
+    Turn(SeatId, u64),
+    Persist(SeatId, u64),
+    Work(SeatId, u64, u64),
     Start(usize),
     Deliver { from: usize, to: usize, packet: Packet },
     Ask(usize),
@@ -51,7 +51,8 @@ pub(crate) enum Event {
 /// What is on its way. Small: a heap of events moves it about.
 #[derive(Clone)]
 pub(crate) enum Packet {
-    Peer(Box<PeerMessage>),
+    /// To the replica of this partition.
+    Peer(usize, Box<PeerMessage>),
     Attempt(Box<Attempt>),
     Read(Box<(u64, Ask)>),
     Reply(Box<(RequestId, Reply, Time)>),
@@ -93,14 +94,13 @@ pub(crate) enum Phase {
     Over,
 }
 
-pub(crate) struct World<'w> {
+pub(crate) struct World {
     pub(crate) now: u64,
     pub(crate) plan: Plan,
     pub(crate) machines: Vec<Machine>,
     pub(crate) network: Network,
     pub(crate) counts: Counts,
-    /// The members as of the latest entry that said so.
-    pub(crate) members: (LogIndex, Membership),
+    pub(crate) partitions: Vec<Partition>,
     pub(crate) timeline: Timeline,
     pub(crate) options: Options,
     pub(crate) service: Arc<dyn Service>,
@@ -108,21 +108,18 @@ pub(crate) struct World<'w> {
     pub(crate) service_before: Option<Arc<dyn Service>>,
     /// The newest version of apply was asked for when all machines ran the next build: from then on none goes back.
     pub(crate) activating: bool,
-    pub(crate) workload: &'w mut dyn Workload,
+    /// Each asks one partition.
     pub(crate) gateways: Vec<Gateway>,
-    pub(crate) operations: Vec<Operation>,
     pub(crate) events: BinaryHeap<Reverse<Scheduled>>,
     pub(crate) scheduled: u64,
     pub(crate) happened: u64,
     pub(crate) tokens: u64,
     pub(crate) phase: Phase,
-    pub(crate) judge: Judge,
     /// A replica found its state to be another.
     one_diverged: bool,
     /// Empty between turns: what one turn wants done is laid out on it.
     desk: Desk,
     pub(crate) acknowledged: u64,
-    pub(crate) answered_since_healing: bool,
     pub(crate) verdict: Option<Verdict>,
     pub(crate) undecided: u64,
     /// Whoever comes to lead until then has bad luck.
@@ -141,7 +138,9 @@ pub struct Report {
     pub micros: u64,
     /// Events that happened.
     pub events: u64,
-    /// Terms in which a leader served.
+    /// Partitions that share the machines.
+    pub partitions: usize,
+    /// Terms in which a leader served, of all partitions.
     pub leaders: usize,
     /// Writes that were acknowledged.
     pub acknowledged: u64,
@@ -149,7 +148,7 @@ pub struct Report {
     pub operations: (usize, usize),
     /// Histories for which no order was found and none was ruled out, within the steps allowed.
     pub undecided: u64,
-    /// Entries committed.
+    /// Entries committed, of all partitions.
     pub entries: u64,
     /// Messages sent, lost and doubled.
     pub messages: (u64, u64, u64),
@@ -163,8 +162,8 @@ pub struct Report {
     pub timeline: Timeline,
 }
 
-/// Runs a seed.
-pub fn run(options: &Options, workload: &mut dyn Workload) -> Report {
+/// Runs a seed, with a workload for each partition.
+pub fn run(options: &Options, workload: &mut dyn FnMut() -> Box<dyn Workload>) -> Report {
     if !options.nothing_goes_wrong() {
         buggify::begin(options.seed);
     }
@@ -184,10 +183,12 @@ pub fn run(options: &Options, workload: &mut dyn Workload) -> Report {
     world.report(verdict)
 }
 
-impl<'w> World<'w> {
-    pub(crate) fn new(options: &Options, workload: &'w mut dyn Workload) -> World<'w> {
-        let service_before = workload.before();
+impl World {
+    pub(crate) fn new(options: &Options, workload: &mut dyn FnMut() -> Box<dyn Workload>) -> World {
+        let first = workload();
+        let (service, service_before) = (first.service(), first.before());
         let plan = Plan::draw(options, service_before.is_some());
+        let workloads: Vec<_> = std::iter::once(first).chain((1..plan.partitions).map(|_| workload())).collect();
         let mut chance = Chance::stream(options.seed, "world", 0);
         let nodes: Vec<NodeId> = (0..plan.machines).map(|_| NodeId(u128::from(chance.draw()) << 64 | u128::from(chance.draw()))).collect();
         let voters: Vec<PeerId> = nodes.iter().map(|node| PeerId::of(*node)).collect();
@@ -201,26 +202,22 @@ impl<'w> World<'w> {
             machines: nodes.iter().enumerate().map(machine).collect(),
             network: Network::new(options.seed, plan.machines + plan.clients, plan.link),
             counts: Counts::default(),
-            members: (LogIndex(0), Membership::of_voters(voters.clone())),
+            partitions: workloads.into_iter().map(|workload| Partition::new(Membership::of_voters(voters.clone()), workload)).collect(),
             timeline: Timeline::new(options.trace),
-            service: workload.service(),
+            service,
             service_before,
             activating: false,
-            workload,
-            gateways: (0..plan.clients).map(|number| Gateway::new(options.seed, number, plan.machines)).collect(),
+            gateways: (0..plan.clients).map(|number| Gateway::new(options.seed, number, &plan)).collect(),
             plan,
             options: options.clone(),
-            operations: Vec::new(),
             events: BinaryHeap::new(),
             scheduled: 0,
             happened: 0,
             tokens: 0,
             phase: Phase::Faults,
-            judge: Judge::default(),
             one_diverged: false,
             desk: Desk::default(),
             acknowledged: 0,
-            answered_since_healing: false,
             verdict: None,
             undecided: 0,
             unlucky_leaders_until: 0,
@@ -235,7 +232,6 @@ impl<'w> World<'w> {
         for gateway in 0..self.gateways.len() {
             self.tick_gateway_at(gateway, GATEWAY_TICK + gateway as u64);
         }
-        self.judge.executed.members(self.members.1.clone());
         self.ask_soon(500_000);
         self.at(HOUSEKEEPING, Event::Housekeeping);
         for place in 0..self.plan.injections.len() {
@@ -258,9 +254,9 @@ impl<'w> World<'w> {
         }
         match event {
             Event::Tick(machine, incarnation) => self.tick(machine, incarnation),
-            Event::Turn(machine, incarnation) => self.turn(machine, incarnation),
-            Event::Persist(machine, incarnation) => self.persist(machine, incarnation),
-            Event::Work(machine, incarnation, job) => self.work(machine, incarnation, job),
+            Event::Turn(seat, incarnation) => self.turn(seat, incarnation),
+            Event::Persist(seat, incarnation) => self.persist(seat, incarnation),
+            Event::Work(seat, incarnation, job) => self.work(seat, incarnation, job),
             Event::Start(machine) => self.start(machine),
             Event::Deliver { from, to, packet } => self.deliver(from, to, packet),
             Event::Ask(gateway) => self.ask(gateway),
@@ -273,10 +269,15 @@ impl<'w> World<'w> {
 
     // ---- machines ----
 
-    /// Whether an event for that process still finds it; if the machine stands still, the event waits.
-    pub(crate) fn reaches(&mut self, machine: usize, incarnation: u64) -> bool {
-        let machine = &self.machines[machine];
-        machine.incarnation == incarnation && machine.process.as_ref().is_some_and(|process| !process.stopped)
+    /// Whether an event for that replica still finds it; if the machine stands still, the event waits.
+    pub(crate) fn reaches(&self, seat: SeatId, incarnation: u64) -> bool {
+        let machine = &self.machines[seat.machine];
+        machine.incarnation == incarnation && machine.seat(seat.partition).is_some_and(|seat| !seat.stopped)
+    }
+
+    /// The replicas of a machine.
+    pub(crate) fn seats(&self, machine: usize) -> impl Iterator<Item = SeatId> + use<> {
+        (0..self.partitions.len()).map(move |partition| SeatId { machine, partition })
     }
 
     pub(crate) fn frozen(&self, machine: usize) -> Option<u64> {
@@ -301,97 +302,104 @@ impl<'w> World<'w> {
             Ok(Ok(())) => {
                 self.timeline.add(now, Place::Machine(machine), What::Up);
                 let slot = &self.machines[machine];
-                let applied = slot.process.as_ref().map_or(LogIndex(0), |process| process.replica.status().progress.0);
-                self.judge.executed.applied(slot.id(), applied);
+                for (number, partition) in self.partitions.iter_mut().enumerate() {
+                    let applied = slot.seat(number).map_or(LogIndex(0), |seat| seat.replica.status().progress.0);
+                    partition.judge.executed.applied(slot.id(), applied);
+                }
                 let incarnation = self.machines[machine].incarnation;
                 let offset = self.machines[machine].chance.below(self.plan.tick);
                 self.at(now + 1 + offset, Event::Tick(machine, incarnation));
-                self.turn_soon(machine);
+                self.seats(machine).for_each(|seat| self.turn_soon(seat));
             }
-            Ok(Err(fault)) => self.not_started(machine, &fault),
+            Ok(Err((partition, fault))) => self.not_started(SeatId { machine, partition }, &fault),
         }
     }
 
-    pub(crate) fn not_started(&mut self, machine: usize, fault: &onebox_service::Fault) {
+    pub(crate) fn not_started(&mut self, seat: SeatId, fault: &onebox_service::Fault) {
+        let machine = seat.machine;
         self.timeline.add(self.now, Place::Machine(machine), What::Stopped(fault.to_string()));
         self.machines[machine].kill();
         match fault.kind {
             FaultKind::Io | FaultKind::DiskFull => self.at(self.now + 300_000, Event::Start(machine)),
-            FaultKind::Damage => self.damaged(machine, fault),
+            FaultKind::Damage => self.damaged(seat, fault),
             FaultKind::Version => self.broken("a build reads what it wrote", fault.to_string()),
         }
     }
 
     /// Damage of the base is healed from history and log; with any other, a new node takes this one's place.
-    pub(crate) fn damaged(&mut self, machine: usize, fault: &onebox_service::Fault) {
+    pub(crate) fn damaged(&mut self, seat: SeatId, fault: &onebox_service::Fault) {
+        let machine = seat.machine;
         self.machines[machine].kill();
         if !self.machines[machine].rotten {
             return self.broken("damage has a cause", fault.to_string());
         }
-        let base = fault.file.contains("base.redb") && self.machines[machine].disk.rename("base.redb", "base.damaged").is_ok();
-        if !base {
+        let disk = self.machines[machine].disk_of(seat.partition, &self.plan);
+        let moved = |disk: Arc<dyn Disk>| disk.rename("base.redb", "base.damaged");
+        if !fault.file.contains("base.redb") || disk.and_then(moved).is_err() {
             self.timeline.add(self.now, Place::Machine(machine), What::Wiped);
             self.machines[machine].wipe();
         }
         self.at(self.now + 100_000, Event::Start(machine));
     }
 
-    /// Gives a machine's replica something, and has it take a turn soon.
-    pub(crate) fn give(&mut self, machine: usize, input: Input) {
-        if let Some(process) = self.machines[machine].process.as_mut().filter(|process| !process.stopped) {
-            process.inbox.push(input);
-            self.turn_soon(machine);
+    /// Gives a replica something, and has it take a turn soon.
+    pub(crate) fn give(&mut self, seat: SeatId, input: Input) {
+        if let Some(running) = self.machines[seat.machine].running(seat.partition) {
+            running.inbox.push(input);
+            self.turn_soon(seat);
         }
     }
 
-    pub(crate) fn turn_soon(&mut self, machine: usize) {
-        let (turn, incarnation) = (self.plan.turn, self.machines[machine].incarnation);
-        if let Some(process) = self.machines[machine].process.as_mut().filter(|process| !process.turn_due) {
-            process.turn_due = true;
-            self.at(self.now + turn, Event::Turn(machine, incarnation));
+    pub(crate) fn turn_soon(&mut self, seat: SeatId) {
+        let (turn, incarnation) = (self.plan.turn, self.machines[seat.machine].incarnation);
+        let process = self.machines[seat.machine].process.as_mut();
+        if let Some(due) = process.map(|process| &mut process.seats[seat.partition].turn_due).filter(|due| !**due) {
+            *due = true;
+            self.at(self.now + turn, Event::Turn(seat, incarnation));
         }
     }
 
     pub(crate) fn tick(&mut self, machine: usize, incarnation: u64) {
-        if !self.reaches(machine, incarnation) {
+        if self.machines[machine].incarnation != incarnation {
             return;
         }
         if let Some(until) = self.frozen(machine) {
             return self.at(until, Event::Tick(machine, incarnation));
         }
         let slot = &mut self.machines[machine];
-        let process = slot.process.as_mut().expect("an event reaches a process that runs");
-        process.inbox.push(Input::Tick);
+        let Some(process) = slot.process.as_mut() else { return };
         process.ticks += 1;
-        if process.ticks.is_multiple_of(DISK_FREE_TICKS)
-            && let Ok(bytes) = slot.disk.free_bytes()
-        {
-            process.inbox.push(Input::DiskFree { bytes });
+        let looks = process.ticks.is_multiple_of(DISK_FREE_TICKS);
+        let free = if looks { slot.disk.free_bytes().ok() } else { None };
+        for seat in process.seats.iter_mut().filter(|seat| !seat.stopped) {
+            seat.inbox.push(Input::Tick);
+            seat.inbox.extend(free.map(|bytes| Input::DiskFree { bytes }));
         }
-        let turn_due = process.turn_due;
         self.at(self.now + self.plan.tick, Event::Tick(machine, incarnation));
-        if !turn_due {
-            // Nothing else is on its way into that turn, so that it may as well be now.
-            self.turn(machine, incarnation);
+        for seat in self.seats(machine) {
+            if self.machines[machine].seat(seat.partition).is_some_and(|seat| !seat.turn_due) {
+                // Nothing else is on its way into that turn, so that it may as well be now.
+                self.turn(seat, incarnation);
+            }
         }
     }
 
-    pub(crate) fn turn(&mut self, machine: usize, incarnation: u64) {
-        if !self.reaches(machine, incarnation) {
+    pub(crate) fn turn(&mut self, seat: SeatId, incarnation: u64) {
+        if !self.reaches(seat, incarnation) {
             return;
         }
-        if let Some(until) = self.frozen(machine) {
-            return self.at(until, Event::Turn(machine, incarnation));
+        if let Some(until) = self.frozen(seat.machine) {
+            return self.at(until, Event::Turn(seat, incarnation));
         }
         let now = self.now;
         let mut desk = std::mem::take(&mut self.desk);
-        let turned = catch_unwind(AssertUnwindSafe(|| self.machines[machine].turn(now, &mut desk)));
+        let turned = catch_unwind(AssertUnwindSafe(|| self.machines[seat.machine].turn(seat.partition, now, &mut desk)));
         match turned {
             Err(panic) => self.broken("nothing panics", words_of(&*panic)),
             Ok(again) => {
-                self.perform(machine, &mut desk);
+                self.perform(seat, &mut desk);
                 if again {
-                    self.turn_soon(machine);
+                    self.turn_soon(seat);
                 }
             }
         }
@@ -399,55 +407,67 @@ impl<'w> World<'w> {
         self.desk = desk;
     }
 
-    pub(crate) fn perform(&mut self, machine: usize, desk: &mut Desk) {
+    pub(crate) fn perform(&mut self, seat: SeatId, desk: &mut Desk) {
+        let SeatId { machine, partition } = seat;
         let incarnation = self.machines[machine].incarnation;
         if let Some(frame) = desk.frame.take() {
-            if let Err((promise, words)) = self.judge.logged(&frame.batch.entries) {
+            if let Err((promise, words)) = self.partitions[partition].judge.logged(&frame.batch.entries) {
                 return self.broken(promise, words);
             }
             let when = self.now + self.latency(machine, self.plan.sync);
-            let process = self.machines[machine].process.as_mut().expect("it took a turn");
-            assert!(process.frame.replace(frame).is_none(), "one frame is outstanding at most");
-            self.at(when, Event::Persist(machine, incarnation));
+            let turned = self.machines[machine].running(partition).expect("it took a turn");
+            assert!(turned.frame.replace(frame).is_none(), "one frame is outstanding at most");
+            self.at(when, Event::Persist(seat, incarnation));
         }
         for entry in desk.applied.drain(..) {
             self.timeline.mark(&[self.now, machine as u64, entry.index.0, entry.term.0, entry.chain as u64]);
-            self.judge.executed.applied(self.machines[machine].id(), entry.index);
-            let judged = self.judge.applied(machine, entry, &mut *self.workload);
-            if let Err((promise, words)) = judged {
+            let Partition { judge, workload, .. } = &mut self.partitions[partition];
+            judge.executed.applied(self.machines[machine].id(), entry.index);
+            if let Err((promise, words)) = judge.applied(machine, entry, &mut **workload) {
                 return self.broken(promise, words);
             }
         }
         for message in desk.messages.drain(..) {
-            self.send_peer(machine, message);
+            self.send_peer(seat, message);
         }
         if let Some(view) = desk.view.take()
             && self.chance.once_in(512)
-            && let Err(words) = self.holds(&view)
+            && let Err((promise, words)) = self.partitions[partition].holds(&view, self.plan.limits.query_budget)
         {
-            return self.broken("what the service promises", words);
+            return self.broken(promise, words);
         }
         for (token, reply) in desk.replies.drain(..) {
-            self.answer(machine, token, reply);
+            self.answer(seat, token, reply);
         }
         for query in desk.queries.drain(..) {
             let token = query.token;
             let reply = self.query(query);
-            self.answer(machine, token, reply);
+            self.answer(seat, token, reply);
         }
         for job in desk.jobs.drain(..) {
             let when = self.now + self.latency(machine, self.plan.job);
-            let process = self.machines[machine].process.as_mut().expect("it took a turn");
-            process.jobs_begun += 1;
-            process.jobs.insert(process.jobs_begun, job);
-            let number = process.jobs_begun;
-            self.at(when, Event::Work(machine, incarnation, number));
+            let turned = self.machines[machine].running(partition).expect("it took a turn");
+            turned.jobs_begun += 1;
+            turned.jobs.insert(turned.jobs_begun, job);
+            let number = turned.jobs_begun;
+            self.at(when, Event::Work(seat, incarnation, number));
         }
         for note in desk.notes.drain(..) {
-            self.note(machine, note);
+            self.note(seat, note);
         }
-        if desk.drained || desk.stop.is_some() {
-            self.stopped(machine, desk.stop.take());
+        if let Some(stop) = desk.stop.take() {
+            self.stopped(seat, Some(stop));
+        } else if desk.drained {
+            self.drained(seat);
+        }
+    }
+
+    /// A process that is to stop goes on with every partition until all have drained: others need its replicas meanwhile.
+    fn drained(&mut self, seat: SeatId) {
+        let Some(process) = self.machines[seat.machine].process.as_mut() else { return };
+        process.seats[seat.partition].drained = true;
+        if process.seats.iter().all(|seat| seat.drained) {
+            self.stopped(seat, None);
         }
     }
 
@@ -457,12 +477,12 @@ impl<'w> World<'w> {
         if slot.slow_until > self.now { ordinary * 20 + 5_000 } else { ordinary }
     }
 
-    pub(crate) fn note(&mut self, machine: usize, note: Note) {
+    pub(crate) fn note(&mut self, SeatId { machine, partition }: SeatId, note: Note) {
         match note {
             Note::Leads { term, at } => {
-                self.timeline.add(self.now, Place::Machine(machine), What::Leads(Term(term), at));
+                self.timeline.add(self.now, Place::Machine(machine), What::Leads { partition, term: Term(term), from: at });
                 let id = self.machines[machine].id();
-                if let Err((promise, words)) = self.judge.leaders.leads(term, id) {
+                if let Err((promise, words)) = self.partitions[partition].judge.leaders.leads(term, id) {
                     return self.broken(promise, words);
                 }
                 if self.now < self.unlucky_leaders_until {
@@ -472,9 +492,10 @@ impl<'w> World<'w> {
             }
             Note::Members { at, members } => {
                 self.timeline.add(self.now, Place::Machine(machine), What::Note(format!("members at {at}: {members:?}")));
-                if at > self.members.0 {
-                    self.judge.executed.members(members.clone());
-                    self.members = (at, members);
+                let known = &mut self.partitions[partition];
+                if at > known.members.0 {
+                    known.judge.executed.members(members.clone());
+                    known.members = (at, members);
                 }
             }
             // Its memory failed, once.
@@ -491,16 +512,18 @@ impl<'w> World<'w> {
         }
     }
 
-    pub(crate) fn stopped(&mut self, machine: usize, stop: Option<Stop>) {
+    /// A replica has stopped, and the process with it.
+    pub(crate) fn stopped(&mut self, seat: SeatId, stop: Option<Stop>) {
+        let machine = seat.machine;
         let words = stop.as_ref().map_or_else(|| "it was told to".to_owned(), Stop::to_string);
         self.timeline.add(self.now, Place::Machine(machine), What::Stopped(words.clone()));
         if let Some(process) = &mut self.machines[machine].process {
-            process.stopped = true;
+            process.seats[seat.partition].stopped = true;
         }
         if let Some(Stop::Fault(fault)) = &stop
             && fault.kind == FaultKind::Damage
         {
-            return self.damaged(machine, fault);
+            return self.damaged(seat, fault);
         }
         let wait = match stop {
             Some(Stop::Diverged { .. } | Stop::Outvoted { .. } | Stop::Poison { .. }) => return self.broken("replicas agree", words),
@@ -511,37 +534,39 @@ impl<'w> World<'w> {
         self.at(self.now + wait, Event::Start(machine));
     }
 
-    pub(crate) fn persist(&mut self, machine: usize, incarnation: u64) {
-        if !self.reaches(machine, incarnation) {
+    pub(crate) fn persist(&mut self, seat: SeatId, incarnation: u64) {
+        let machine = seat.machine;
+        if !self.reaches(seat, incarnation) {
             return;
         }
         // The system finishes a write also while the process stands still.
-        let persisted = self.machines[machine].persist();
+        let persisted = self.machines[machine].persist(seat.partition);
         if self.machines[machine].power_went() {
             return self.power_loss(machine);
         }
         if let Some(input) = persisted {
-            self.give(machine, input);
+            self.give(seat, input);
         }
     }
 
-    pub(crate) fn work(&mut self, machine: usize, incarnation: u64, job: u64) {
-        if !self.reaches(machine, incarnation) {
+    pub(crate) fn work(&mut self, seat: SeatId, incarnation: u64, job: u64) {
+        let machine = seat.machine;
+        if !self.reaches(seat, incarnation) {
             return;
         }
         if let Some(until) = self.frozen(machine) {
-            return self.at(until, Event::Work(machine, incarnation, job));
+            return self.at(until, Event::Work(seat, incarnation, job));
         }
-        let disk = self.machines[machine].disk.clone();
-        let process = self.machines[machine].process.as_mut().expect("an event reaches a process that runs");
-        let job = process.jobs.remove(&job).expect("a job is done once");
-        let done = catch_unwind(AssertUnwindSafe(|| job.run(&disk)));
+        let running = self.machines[machine].running(seat.partition).expect("an event reaches a replica that runs");
+        let job = running.jobs.remove(&job).expect("a job is done once");
+        let disk = Arc::clone(&running.disk);
+        let done = catch_unwind(AssertUnwindSafe(|| job.run(&*disk)));
         if self.machines[machine].power_went() {
             return self.power_loss(machine);
         }
         match done {
             Err(panic) => self.broken("nothing panics", words_of(&*panic)),
-            Ok(done) => self.give(machine, Input::JobDone(done)),
+            Ok(done) => self.give(seat, Input::JobDone(done)),
         }
     }
 

@@ -63,7 +63,7 @@ fn every_planted_bug_is_found() {
             let found = (1..=seeds_max).find_map(|number| {
                 let mut options = Options::of_seed(1_000_000 * (look + 1) + number);
                 options.micros = seconds * 1_000_000;
-                match run(&options, &mut RegisterWorkload::default()).verdict {
+                match run(&options, &mut || Box::<RegisterWorkload>::default()).verdict {
                     Verdict::Kept => None,
                     Verdict::Broken(broken) | Verdict::Stuck(broken) => Some((number, broken.promise)),
                 }

@@ -4,7 +4,7 @@ use onebox_simulator::register::RegisterWorkload;
 use onebox_simulator::{Options, Report, Verdict, run};
 
 fn toy(options: &Options) -> Report {
-    run(options, &mut RegisterWorkload::default())
+    run(options, &mut || Box::<RegisterWorkload>::default())
 }
 
 fn kept(seed: u64) -> Report {
@@ -34,7 +34,7 @@ fn what_was_found_once_stays_found() {
 fn a_replica_whose_memory_fails_is_healed() {
     let failed = |report: &Report| report.unlikely.get("memory fails").is_some_and(|times| *times > 0);
     let noticed = |report: &Report| report.timeline.lines.iter().any(|line| line.to_string().contains("Diverged"));
-    let traced = |seed| run(&Options { trace: true, ..Options::of_seed(seed) }, &mut RegisterWorkload::default());
+    let traced = |seed| toy(&Options { trace: true, ..Options::of_seed(seed) });
     let reports: Vec<Report> = (1..=24).map(traced).filter(failed).collect();
     assert!(reports.len() >= 3, "memory fails in some of these seeds");
     // What fails just before a machine is gone is gone with it.

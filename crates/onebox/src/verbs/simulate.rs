@@ -40,6 +40,7 @@ pub(crate) fn command() -> Command {
         .arg(time("duration").default_value("60s").help("Virtual time during which things go wrong: 90, 90s, 5m, 1h, 1d"))
         .arg(time("budget").help("Wall time after which no new seed is begun: 90, 90s, 5m, 1h, 1d"))
         .arg(number("nodes", "N").help("Machines [default: drawn from the seed: mostly 3]"))
+        .arg(number("partitions", "N").help("Partitions that share the machines [default: drawn from the seed: mostly 1]"))
         .arg(number("rate", "N").default_value("60").help("Requests in a virtual second"))
         .arg(number("jobs", "N").default_value("1").help("Seeds at once"))
         .arg(
@@ -181,8 +182,8 @@ fn simulate(ordered: &Ordered, workload: &NewWorkload<'_>, began: Instant) -> Su
                         return;
                     }
                     let options = Options { seed: ordered.options.seed.wrapping_add(place), ..ordered.options.clone() };
-                    let report = run(&options, &mut *workload());
-                    let again = ordered.is_run_twice(options.seed).then(|| run(&options, &mut *workload()).trace_hash);
+                    let report = run(&options, &mut || workload());
+                    let again = ordered.is_run_twice(options.seed).then(|| run(&options, &mut || workload()).trace_hash);
                     let mut summary = lock(&summary);
                     summary.add(options, report, again);
                     summary.tell_progress(began, ordered.seeds);
@@ -205,6 +206,7 @@ fn ordered(arguments: &ArgMatches) -> Result<Ordered, String> {
         options.micros = duration.as_secs() * 1_000_000;
     }
     options.machines = number("nodes").map(|nodes| nodes as usize);
+    options.partitions = number("partitions").map(|partitions| partitions as usize);
     options.requests_per_second = number("rate").unwrap_or(60);
     options.trace = arguments.get_flag("trace") || arguments.get_one::<String>("html").is_some();
     match arguments.get_one::<String>("faults").map_or("all", String::as_str) {
@@ -218,6 +220,9 @@ fn ordered(arguments: &ArgMatches) -> Result<Ordered, String> {
     }
     if options.machines == Some(0) {
         return Err("--nodes 0: a cluster has a machine at least".to_owned());
+    }
+    if options.partitions == Some(0) {
+        return Err("--partitions 0: a cluster has a partition at least".to_owned());
     }
     let asks = match (arguments.get_flag("toy"), arguments.get_flag("specs")) {
         (false, false) => Asks::Workload,
@@ -401,6 +406,9 @@ fn replay(name: &str, ordered: &Ordered, options: &Options) -> String {
     if let Some(machines) = options.machines {
         let _ = write!(out, " --nodes {machines}");
     }
+    if let Some(partitions) = options.partitions {
+        let _ = write!(out, " --partitions {partitions}");
+    }
     match &options.keep {
         Some(keep) if keep.is_empty() => out.push_str(" --faults none"),
         Some(_) | None if options.faults.is_empty() => out.push_str(" --faults none"),
@@ -494,7 +502,7 @@ mod tests {
     #[test]
     fn two_runs_that_differ_are_a_failure() {
         let ordered = typed("simulate --toy --seed 7 --duration 2s --twice 100");
-        let report = run(&ordered.options, &mut RegisterWorkload::default());
+        let report = run(&ordered.options, &mut || Box::<RegisterWorkload>::default());
         let (first, second) = (report.trace_hash, report.trace_hash ^ 1);
         let mut summary = Summary::default();
         summary.add(ordered.options.clone(), report, Some(second));
