@@ -13,6 +13,7 @@ pub(crate) struct Desk {
     pub(crate) applied: Vec<AppliedEntry>,
     pub(crate) view: Option<View>,
     pub(crate) replies: Vec<(Token, Reply)>,
+    pub(crate) fates: Vec<(Token, Fate)>,
     pub(crate) queries: Vec<Query>,
     pub(crate) jobs: Vec<Job>,
     pub(crate) notes: Vec<Note>,
@@ -23,11 +24,12 @@ pub(crate) struct Desk {
 impl Desk {
     /// Throws away what was left undone.
     pub(crate) fn clear(&mut self) {
-        let Desk { frame, messages, applied, view, replies, queries, jobs, notes, drained, stop } = self;
+        let Desk { frame, messages, applied, view, replies, fates, queries, jobs, notes, drained, stop } = self;
         (*frame, *view, *drained, *stop) = (None, None, false, None);
         messages.clear();
         applied.clear();
         replies.clear();
+        fates.clear();
         queries.clear();
         jobs.clear();
         notes.clear();
@@ -50,7 +52,9 @@ impl World for Desk {
     fn reply(&mut self, to: Token, reply: Reply, _at: LogIndex) {
         self.replies.push((to, reply));
     }
-    fn tell_fate(&mut self, _to: Token, _fate: Fate) {}
+    fn tell_fate(&mut self, to: Token, fate: Fate) {
+        self.fates.push((to, fate));
+    }
     fn query(&mut self, query: Query) {
         self.queries.push(query);
     }

@@ -85,7 +85,7 @@ impl Gateway {
         self.log_time = self.log_time.max(log_time);
     }
 
-    pub(crate) fn ask(&mut self, now: u64, operation: usize, ask: Ask, deadline: u64) -> Vec<Wish> {
+    pub(crate) fn ask(&mut self, now: u64, operation: usize, ask: Ask, key: Option<String>, deadline: u64) -> Vec<Wish> {
         self.next += 1;
         if ask.reads {
             let read = PendingRead { operation, ask: ask.clone(), deadline: now + deadline, ask_at: now + READ_AGAIN_MICROS, silent: true };
@@ -94,7 +94,7 @@ impl Gateway {
         }
         let caller = Caller(self.next);
         self.calls.insert(caller, operation);
-        let command = Command::Call { tenant: TENANT.to_owned(), method: ask.method, body: ask.body, key: None };
+        let command = Command::Call { tenant: TENANT.to_owned(), method: ask.method, body: ask.body, key };
         let at = self.now(now);
         let effects = self.client.step(at, Input::Call(caller, command, now + deadline));
         self.wishes(effects)

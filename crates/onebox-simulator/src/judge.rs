@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use onebox_replica::AppliedEntry;
 use onebox_replica::entry::{Entry, RecordKind};
-use onebox_service::attempt::RequestId;
+use onebox_service::attempt::{Fate, RequestId};
 use onebox_store::log::LogEntry;
 
 use crate::checks::executed_means_by_a_majority::Applied;
@@ -69,8 +69,18 @@ impl Judge {
     }
 
     /// A client was told that its request was carried out.
-    pub(crate) fn acknowledged(&self, id: RequestId, response: &[u8], records: bool) -> Result<(), Breach> {
-        acknowledged_writes_survive::told(id, response, records, &self.effects)
+    pub(crate) fn acknowledged(&self, id: RequestId, key: Option<&str>, response: &[u8], records: bool) -> Result<(), Breach> {
+        acknowledged_writes_survive::told(id, key, response, records, &self.effects)
+    }
+
+    /// Somebody asked what became of a request, and was told. An answer that was acknowledged may be forgotten, and what is pending is
+    /// not known yet.
+    pub(crate) fn fate(&mut self, id: RequestId, fate: &Fate) -> Result<(), Breach> {
+        match fate {
+            Fate::TookEffect { response, .. } => acknowledged_writes_survive::told(id, None, response, true, &self.effects),
+            Fate::NoEffect => self.refusals.told(id, &self.effects),
+            Fate::Pending | Fate::Forgotten => Ok(()),
+        }
     }
 
     /// A client was told that its request changed nothing.

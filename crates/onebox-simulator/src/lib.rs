@@ -22,6 +22,7 @@ mod network;
 mod partition;
 mod phases;
 mod plan;
+mod processes;
 pub mod register;
 pub mod shrink;
 pub mod specs;

@@ -121,6 +121,8 @@ impl Seat {
 pub(crate) enum Waiting {
     Attempt(usize, RequestId),
     Read(usize, u64),
+    /// Somebody who asks what became of a request.
+    Outcome(RequestId),
     /// The world itself, which tends the membership.
     Housekeeping,
 }

@@ -147,6 +147,7 @@ impl World {
             partitions: self.partitions.len(),
             leaders: self.partitions.iter().map(|partition| partition.judge.leaders.count()).sum(),
             acknowledged: self.acknowledged,
+            asked_again: self.asked_again,
             operations: (all().count(), unknown.count()),
             undecided: self.undecided,
             entries: self.partitions.iter().map(|partition| partition.judge.agreement.last().0).sum(),

@@ -1,7 +1,7 @@
 //! What goes over the links: between machines, and between gateways and machines.
 
 use onebox_replica::{Confirm, Input, PeerMessage, Read, Token};
-use onebox_service::attempt::{Reply, RequestId};
+use onebox_service::attempt::{Fate, Reply, RequestId};
 use onebox_store::LogIndex;
 use prost::Message;
 
@@ -18,6 +18,10 @@ pub(crate) const GATEWAY_TICK: u64 = 20_000;
 const GATEWAY_IDLE_TICK: u64 = 1_000_000;
 /// Operations of a gateway that may be under way.
 const PENDING_MAX: usize = 64;
+/// One in so many writes has an idempotency key.
+const KEYED_ONE_IN: u64 = 8;
+/// Microseconds, at most, until somebody asks what became of a request of which nobody knows.
+const OUTCOME_MICROS_MAX: u64 = 8_000_000;
 /// Requests in a virtual second, at least, while the cluster heals: it can show that it has only when it is asked.
 const HEALING_RATE_MIN: u64 = 20;
 
@@ -137,9 +141,32 @@ impl World {
             Waiting::Read(gateway, number) => {
                 self.send(machine, self.gateway_place(gateway), Packet::ReadReply(Box::new((number, reply, time))));
             }
+            // What is not known here and now is asked no further.
+            Waiting::Outcome(_) => {}
             Waiting::Housekeeping => {
                 self.timeline.add(self.now, Place::Machine(machine), What::Note(format!("the world is told {reply:?}")))
             }
+        }
+    }
+
+    /// Every replica is asked what became of a request, also one that only believes it leads.
+    pub(crate) fn ask_outcome(&mut self, partition: usize, id: RequestId) {
+        for machine in 0..self.machines.len() {
+            let seat = SeatId { machine, partition };
+            if let Some(token) = self.wait(seat, Waiting::Outcome(id)) {
+                self.give(seat, Input::Outcome(token, id));
+            }
+        }
+    }
+
+    pub(crate) fn tell_fate(&mut self, SeatId { machine, partition }: SeatId, token: Token, fate: &Fate) {
+        let waiting = self.machines[machine].running(partition).and_then(|told| told.callers.remove(&token));
+        let Some(Waiting::Outcome(id)) = waiting else {
+            return self.broken("callers are answered once", format!("{token:?} is told {fate:?} by machine {machine} and waits no more"));
+        };
+        self.asked_again.1 += 1;
+        if let Err((promise, words)) = self.partitions[partition].judge.fate(id, fate) {
+            self.broken(promise, words);
         }
     }
 
@@ -166,12 +193,9 @@ impl World {
         let Partition { workload, operations, .. } = &mut self.partitions[asker.partition];
         let ask = workload.next(gateway, &mut asker.chance);
         let operation = operations.len();
-        operations.push(Operation { client: gateway, ask: ask.clone(), invoked: self.now, ended: None });
-        let wishes = asker.ask(self.now, operation, ask, self.plan.deadline);
-        if asker.tick_at > self.now + GATEWAY_TICK {
-            self.tick_gateway_at(gateway, self.now + GATEWAY_TICK);
-        }
-        self.grant(gateway, wishes);
+        let key = (!ask.reads && asker.chance.once_in(KEYED_ONE_IN)).then(|| format!("key {operation}"));
+        operations.push(Operation { client: gateway, ask, key, invoked: self.now, ended: None });
+        self.call(gateway, operation);
     }
 
     /// Has every gateway ask, also those that would have paused for long.
@@ -211,38 +235,71 @@ impl World {
     pub(crate) fn ended(&mut self, partition: usize, operation: usize, id: Option<RequestId>, ended: Ended) {
         let now = self.now;
         let Partition { workload, operations, judge, answered_since_healing, .. } = &mut self.partitions[partition];
-        let known = &mut operations[operation];
-        let (client, invoked) = (known.client, known.invoked);
-        let (_, ended) = known.ended.insert((now, ended));
-        let (ask, ended) = (&known.ask, &*ended);
-        self.timeline.operation(client, invoked, now, ended);
-        let judged = match (ended, id) {
+        let Operation { client, ask, key, invoked, ended: before } = &mut operations[operation];
+        self.timeline.operation(*client, *invoked, now, &ended);
+        let healing = if let Phase::Healing { since } = self.phase { *invoked >= since } else { false };
+        let key = key.as_deref();
+        let judged = match (&ended, id) {
             (Ended::Done(response), Some(id)) => {
-                self.acknowledged += 1;
-                if let Phase::Healing { since } = self.phase {
-                    *answered_since_healing |= invoked >= since;
-                }
+                *answered_since_healing |= healing;
                 let executed = match self.plan.confirm {
                     Confirm::Replicated => Ok(()),
-                    Confirm::Executed => judge.executed.told(id, &judge.effects),
+                    Confirm::Executed => judge.executed.told(id, key, &judge.effects),
                 };
-                executed.and_then(|()| judge.acknowledged(id, response, ask.records))
+                executed.and_then(|()| judge.acknowledged(id, key, response, ask.records))
             }
             (Ended::Refused(refusal), Some(id)) => {
-                if let Phase::Healing { since } = self.phase {
-                    *answered_since_healing |= invoked >= since && workload.runs_out() && !refusal.kind.is_empty();
-                }
+                *answered_since_healing |= healing && workload.runs_out() && !refusal.kind.is_empty();
                 judge.refused(id)
             }
             (Ended::Done(_) | Ended::Refused(_) | Ended::Unknown, _) => Ok(()),
         };
-        if let Err((promise, words)) = judged {
+        let agrees = match (&*before, &ended) {
+            (Some((_, Ended::Done(_))), Ended::Refused(refusal)) => judge.effects.refused_again(key, refusal),
+            _ => Ok(()),
+        };
+        if let Err((promise, words)) = judged.and(agrees) {
             return self.broken(promise, words);
         }
-        match ended {
-            Ended::Done(response) => workload.told(ask, Ok(response)),
-            Ended::Refused(refusal) => workload.told(ask, Err(refusal)),
-            Ended::Unknown => {}
+        let again = before.is_none() && key.is_some() && !matches!(ended, Ended::Refused(_));
+        let unknown = id.filter(|_| ended == Ended::Unknown);
+        // Asked again, it may only come to be known what became of it.
+        if before.is_none() || matches!((&*before, &ended), (Some((_, Ended::Unknown)), Ended::Done(_))) {
+            match &ended {
+                Ended::Done(response) => {
+                    self.acknowledged += u64::from(id.is_some());
+                    workload.told(ask, Ok(response));
+                }
+                Ended::Refused(refusal) => workload.told(ask, Err(refusal)),
+                Ended::Unknown => {}
+            }
+            *before = Some((now, ended));
         }
+        if let Some(id) = unknown {
+            let wait = self.chance.below(OUTCOME_MICROS_MAX);
+            self.at(now + wait, Event::Outcome(partition, id));
+        }
+        if again && self.phase != Phase::Over && self.chance.once_in(2) {
+            self.ask_again(partition, operation);
+        }
+    }
+
+    /// Somebody asks the same again under its key, at any gateway.
+    fn ask_again(&mut self, partition: usize, operation: usize) {
+        let partitions = self.partitions.len();
+        let gateways = (partition..self.gateways.len()).step_by(partitions).count();
+        let gateway = partition + partitions * self.chance.place(gateways);
+        self.asked_again.0 += 1;
+        self.call(gateway, operation);
+    }
+
+    fn call(&mut self, gateway: usize, operation: usize) {
+        let asker = &mut self.gateways[gateway];
+        let Operation { ask, key, .. } = &self.partitions[asker.partition].operations[operation];
+        let wishes = asker.ask(self.now, operation, ask.clone(), key.clone(), self.plan.deadline);
+        if asker.tick_at > self.now + GATEWAY_TICK {
+            self.tick_gateway_at(gateway, self.now + GATEWAY_TICK);
+        }
+        self.grant(gateway, wishes);
     }
 }

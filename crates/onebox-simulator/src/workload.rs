@@ -113,6 +113,8 @@ pub struct Operation {
     pub client: usize,
     /// What was asked.
     pub ask: Ask,
+    /// The idempotency key under which it was asked, and may be asked again, by any client.
+    pub key: Option<String>,
     /// When, in virtual microseconds.
     pub invoked: u64,
     /// When it was told, and what.

@@ -8,12 +8,12 @@ use std::collections::BinaryHeap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use onebox_replica::{Beginning, Input, Membership, Note, PeerId, PeerMessage, Query, Stop};
+use onebox_replica::{Beginning, Input, Membership, Note, PeerId, PeerMessage, Query};
 use onebox_service::attempt::{Attempt, Reply, RequestId};
 use onebox_service::buggify::{self, Taken};
 use onebox_service::execute::{self, Context};
-use onebox_service::{Code, Failure, FaultKind, Service, Time};
-use onebox_store::{Disk, LogIndex, NodeId, Term};
+use onebox_service::{Code, Failure, Service, Time};
+use onebox_store::{Disk, NodeId, Term};
 
 use crate::chance::Chance;
 use crate::checks::Verdict;
@@ -40,8 +40,14 @@ pub(crate) enum Event {
     Persist(SeatId, u64),
     Work(SeatId, u64, u64),
     Start(usize),
-    Deliver { from: usize, to: usize, packet: Packet },
+    Deliver {
+        from: usize,
+        to: usize,
+        packet: Packet,
+    },
     Ask(usize),
+    /// Somebody asks what became of a request of a partition.
+    Outcome(usize, RequestId),
     GatewayTick(usize),
     Housekeeping,
     Strike(usize),
@@ -120,6 +126,8 @@ pub(crate) struct World {
     /// Empty between turns: what one turn wants done is laid out on it.
     desk: Desk,
     pub(crate) acknowledged: u64,
+    /// Requests that were asked again under their key, and questions for an outcome that were answered.
+    pub(crate) asked_again: (u64, u64),
     pub(crate) verdict: Option<Verdict>,
     pub(crate) undecided: u64,
     /// Whoever comes to lead until then has bad luck.
@@ -144,6 +152,8 @@ pub struct Report {
     pub leaders: usize,
     /// Writes that were acknowledged.
     pub acknowledged: u64,
+    /// Requests that were asked again under their key, and questions for an outcome that were answered.
+    pub asked_again: (u64, u64),
     /// Operations in all, and those of which the outcome is not known.
     pub operations: (usize, usize),
     /// Histories for which no order was found and none was ruled out, within the steps allowed.
@@ -218,6 +228,7 @@ impl World {
             one_diverged: false,
             desk: Desk::default(),
             acknowledged: 0,
+            asked_again: (0, 0),
             verdict: None,
             undecided: 0,
             unlucky_leaders_until: 0,
@@ -260,6 +271,7 @@ impl World {
             Event::Start(machine) => self.start(machine),
             Event::Deliver { from, to, packet } => self.deliver(from, to, packet),
             Event::Ask(gateway) => self.ask(gateway),
+            Event::Outcome(partition, id) => self.ask_outcome(partition, id),
             Event::GatewayTick(gateway) => self.gateway_tick(gateway),
             Event::Housekeeping => self.housekeeping(),
             Event::Strike(place) => self.strike(place),
@@ -282,64 +294,6 @@ impl World {
 
     pub(crate) fn frozen(&self, machine: usize) -> Option<u64> {
         Some(self.machines[machine].frozen_until).filter(|until| *until > self.now)
-    }
-
-    pub(crate) fn start(&mut self, machine: usize) {
-        if self.machines[machine].process.is_some() {
-            return;
-        }
-        let service = match (self.machines[machine].build, &self.service_before) {
-            (Build::Before, Some(before)) => Arc::clone(before),
-            (Build::Before | Build::Next, _) => Arc::clone(&self.service),
-        };
-        let (now, plan) = (self.now, self.plan.clone());
-        let started = catch_unwind(AssertUnwindSafe(|| self.machines[machine].start(now, &service, &plan)));
-        if self.machines[machine].power_went() {
-            return self.power_loss(machine);
-        }
-        match started {
-            Err(panic) => self.broken("nothing panics", words_of(&*panic)),
-            Ok(Ok(())) => {
-                self.timeline.add(now, Place::Machine(machine), What::Up);
-                let slot = &self.machines[machine];
-                for (number, partition) in self.partitions.iter_mut().enumerate() {
-                    let applied = slot.seat(number).map_or(LogIndex(0), |seat| seat.replica.status().progress.0);
-                    partition.judge.executed.applied(slot.id(), applied);
-                }
-                let incarnation = self.machines[machine].incarnation;
-                let offset = self.machines[machine].chance.below(self.plan.tick);
-                self.at(now + 1 + offset, Event::Tick(machine, incarnation));
-                self.seats(machine).for_each(|seat| self.turn_soon(seat));
-            }
-            Ok(Err((partition, fault))) => self.not_started(SeatId { machine, partition }, &fault),
-        }
-    }
-
-    pub(crate) fn not_started(&mut self, seat: SeatId, fault: &onebox_service::Fault) {
-        let machine = seat.machine;
-        self.timeline.add(self.now, Place::Machine(machine), What::Stopped(fault.to_string()));
-        self.machines[machine].kill();
-        match fault.kind {
-            FaultKind::Io | FaultKind::DiskFull => self.at(self.now + 300_000, Event::Start(machine)),
-            FaultKind::Damage => self.damaged(seat, fault),
-            FaultKind::Version => self.broken("a build reads what it wrote", fault.to_string()),
-        }
-    }
-
-    /// Damage of the base is healed from history and log; with any other, a new node takes this one's place.
-    pub(crate) fn damaged(&mut self, seat: SeatId, fault: &onebox_service::Fault) {
-        let machine = seat.machine;
-        self.machines[machine].kill();
-        if !self.machines[machine].rotten {
-            return self.broken("damage has a cause", fault.to_string());
-        }
-        let disk = self.machines[machine].disk_of(seat.partition, &self.plan);
-        let moved = |disk: Arc<dyn Disk>| disk.rename("base.redb", "base.damaged");
-        if !fault.file.contains("base.redb") || disk.and_then(moved).is_err() {
-            self.timeline.add(self.now, Place::Machine(machine), What::Wiped);
-            self.machines[machine].wipe();
-        }
-        self.at(self.now + 100_000, Event::Start(machine));
     }
 
     /// Gives a replica something, and has it take a turn soon.
@@ -439,6 +393,9 @@ impl World {
         for (token, reply) in desk.replies.drain(..) {
             self.answer(seat, token, reply);
         }
+        for (token, fate) in desk.fates.drain(..) {
+            self.tell_fate(seat, token, &fate);
+        }
         for query in desk.queries.drain(..) {
             let token = query.token;
             let reply = self.query(query);
@@ -459,15 +416,6 @@ impl World {
             self.stopped(seat, Some(stop));
         } else if desk.drained {
             self.drained(seat);
-        }
-    }
-
-    /// A process that is to stop goes on with every partition until all have drained: others need its replicas meanwhile.
-    fn drained(&mut self, seat: SeatId) {
-        let Some(process) = self.machines[seat.machine].process.as_mut() else { return };
-        process.seats[seat.partition].drained = true;
-        if process.seats.iter().all(|seat| seat.drained) {
-            self.stopped(seat, None);
         }
     }
 
@@ -512,28 +460,6 @@ impl World {
         }
     }
 
-    /// A replica has stopped, and the process with it.
-    pub(crate) fn stopped(&mut self, seat: SeatId, stop: Option<Stop>) {
-        let machine = seat.machine;
-        let words = stop.as_ref().map_or_else(|| "it was told to".to_owned(), Stop::to_string);
-        self.timeline.add(self.now, Place::Machine(machine), What::Stopped(words.clone()));
-        if let Some(process) = &mut self.machines[machine].process {
-            process.seats[seat.partition].stopped = true;
-        }
-        if let Some(Stop::Fault(fault)) = &stop
-            && fault.kind == FaultKind::Damage
-        {
-            return self.damaged(seat, fault);
-        }
-        let wait = match stop {
-            Some(Stop::Diverged { .. } | Stop::Outvoted { .. } | Stop::Poison { .. }) => return self.broken("replicas agree", words),
-            Some(Stop::Fault(_)) => 500_000,
-            Some(Stop::Reopen) | None => 1_000,
-        };
-        self.machines[machine].kill();
-        self.at(self.now + wait, Event::Start(machine));
-    }
-
     pub(crate) fn persist(&mut self, seat: SeatId, incarnation: u64) {
         let machine = seat.machine;
         if !self.reaches(seat, incarnation) {
@@ -570,13 +496,6 @@ impl World {
         }
     }
 
-    pub(crate) fn power_loss(&mut self, machine: usize) {
-        self.timeline.add(self.now, Place::Machine(machine), What::Down("power lost"));
-        self.machines[machine].lose_power();
-        let off = self.machines[machine].chance.between(1_000, 3_000_000);
-        self.at(self.now + off, Event::Start(machine));
-    }
-
     pub(crate) fn query(&mut self, query: Query) -> Reply {
         let Query { tenant, method, body, view, .. } = query;
         let tenant = match onebox_replica::tenant(&view, &tenant) {
@@ -593,7 +512,7 @@ impl World {
     }
 }
 
-fn words_of(panic: &(dyn std::any::Any + Send)) -> String {
+pub(crate) fn words_of(panic: &(dyn std::any::Any + Send)) -> String {
     let words = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
     words.unwrap_or("a panic without words").to_owned()
 }

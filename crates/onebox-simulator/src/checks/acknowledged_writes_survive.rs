@@ -8,9 +8,9 @@ use super::requests_take_effect_once::Effects;
 const PROMISE: &str = "acknowledged writes survive";
 
 /// A client was told that its request was carried out.
-pub(crate) fn told(id: RequestId, response: &[u8], records: bool, effects: &Effects) -> Result<(), Breach> {
-    match effects.answer(id.session, id.sequence) {
-        Some(answer) if answer == xxhash_rust::xxh3::xxh3_64(response) => Ok(()),
+pub(crate) fn told(id: RequestId, key: Option<&str>, response: &[u8], records: bool, effects: &Effects) -> Result<(), Breach> {
+    match effects.of(id, key) {
+        Some((_, answer)) if answer == xxhash_rust::xxh3::xxh3_64(response) => Ok(()),
         Some(_) => Err((PROMISE, format!("request {id} was answered otherwise than the log says"))),
         None if records => Err((PROMISE, format!("request {id} was acknowledged, and nothing of it is in the log that is committed"))),
         None => Ok(()),

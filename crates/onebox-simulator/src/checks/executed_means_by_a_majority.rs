@@ -36,8 +36,8 @@ impl Applied {
     }
 
     /// A client was told that its request was carried out.
-    pub(crate) fn told(&self, id: RequestId, effects: &Effects) -> Result<(), Breach> {
-        let Some(at) = effects.entry(id.session, id.sequence) else { return Ok(()) };
+    pub(crate) fn told(&self, id: RequestId, key: Option<&str>, effects: &Effects) -> Result<(), Breach> {
+        let Some((at, _)) = effects.of(id, key) else { return Ok(()) };
         let has_applied = |voter: &&u64| self.last.get(&PeerId(**voter)).is_some_and(|applied| *applied >= at);
         let majority = |voters: &[u64]| voters.is_empty() || voters.iter().filter(has_applied).count() > voters.len() / 2;
         if self.memberships.iter().any(|members| majority(&members.voters) && majority(&members.voters_outgoing)) {

@@ -16,7 +16,7 @@ impl Refusals {
     /// A client was told that its request changed nothing.
     pub(crate) fn told(&mut self, id: RequestId, effects: &Effects) -> Result<(), Breach> {
         self.0.insert((id.session.0, id.sequence.0));
-        match effects.answer(id.session, id.sequence) {
+        match effects.of(id, None) {
             None => Ok(()),
             Some(_) => Err((PROMISE, format!("request {id} had taken effect when its client was told that it was refused"))),
         }

@@ -1,9 +1,10 @@
-//! A request, named by session and sequence number, is in the committed log once at most.
+//! A request, named by session and sequence number, is in the committed log once at most; and so is one that its caller gave a key.
 
 use std::collections::BTreeMap;
 
 use onebox_replica::entry::Record;
-use onebox_service::attempt::{Sequence, SessionId};
+use onebox_service::Refusal;
+use onebox_service::attempt::RequestId;
 use onebox_store::LogIndex;
 
 use super::Breach;
@@ -12,7 +13,10 @@ const PROMISE: &str = "requests take effect once";
 
 /// What took effect: the entry, and the hash of the answer.
 #[derive(Debug, Default)]
-pub(crate) struct Effects(BTreeMap<(u64, u64), (LogIndex, u64)>);
+pub(crate) struct Effects {
+    of_requests: BTreeMap<(u64, u64), (LogIndex, u64)>,
+    of_keys: BTreeMap<String, (LogIndex, u64)>,
+}
 
 impl Effects {
     pub(crate) fn happened(&mut self, index: LogIndex, record: &Record<'_>) -> Result<(), Breach> {
@@ -21,7 +25,15 @@ impl Effects {
             return Ok(());
         }
         let effect = (index, xxhash_rust::xxh3::xxh3_64(record.answer));
-        match self.0.insert((record.session, record.sequence), effect) {
+        if !record.key.is_empty()
+            && let Some((before, _)) = self.of_keys.insert(record.key.to_owned(), effect)
+        {
+            return Err((
+                PROMISE,
+                format!("the request with the key {} took effect in entry {before} and again in entry {index}", record.key),
+            ));
+        }
+        match self.of_requests.insert((record.session, record.sequence), effect) {
             None => Ok(()),
             Some((before, _)) => {
                 let words = format!(
@@ -33,13 +45,20 @@ impl Effects {
         }
     }
 
-    /// The entry in which it took effect.
-    pub(crate) fn entry(&self, session: SessionId, sequence: Sequence) -> Option<LogIndex> {
-        self.0.get(&(session.0, sequence.0)).map(|(entry, _)| *entry)
+    /// A client was told that what it asked under a key is refused, where somebody had been told before that it was done. The platform
+    /// refuses for reasons of the moment, a feature because of the state: it must not have been asked, if the request had taken effect.
+    pub(crate) fn refused_again(&self, key: Option<&str>, refusal: &Refusal) -> Result<(), Breach> {
+        match key.filter(|key| self.of_keys.contains_key(*key) && !refusal.kind.is_empty()) {
+            Some(key) => {
+                Err((PROMISE, format!("the request with the key {key} was done, and asked again it was refused: {}", refusal.message)))
+            }
+            None => Ok(()),
+        }
     }
 
-    /// The hash of the answer of what took effect.
-    pub(crate) fn answer(&self, session: SessionId, sequence: Sequence) -> Option<u64> {
-        self.0.get(&(session.0, sequence.0)).map(|(_, answer)| *answer)
+    /// The entry in which a request took effect, and the hash of its answer. Asked again under its key, it did so as another.
+    pub(crate) fn of(&self, id: RequestId, key: Option<&str>) -> Option<(LogIndex, u64)> {
+        let under_key = || self.of_keys.get(key?);
+        self.of_requests.get(&(id.session.0, id.sequence.0)).or_else(under_key).copied()
     }
 }

@@ -271,6 +271,7 @@ struct Summary {
     twice: u64,
     micros: u64,
     undecided: u64,
+    asked_again: (u64, u64),
     leaders: Vec<usize>,
     acknowledged: Vec<u64>,
     faults: BTreeMap<Fault, (u64, u64)>,
@@ -293,6 +294,8 @@ impl Summary {
         self.micros += report.micros * if again.is_some() { 2 } else { 1 };
         self.hashes.insert(options.seed, report.trace_hash);
         self.undecided += report.undecided;
+        self.asked_again.0 += report.asked_again.0;
+        self.asked_again.1 += report.asked_again.1;
         self.leaders.push(report.leaders);
         self.acknowledged.push(report.acknowledged);
         for (fault, (struck, missed)) in &report.faults {
@@ -356,6 +359,8 @@ impl Summary {
             leaders.first().unwrap_or(&0),
             acknowledged.first().unwrap_or(&0)
         );
+        let (again, outcomes) = self.asked_again;
+        let _ = writeln!(out, "in all: {again} requests asked again under their key, {outcomes} questions for an outcome answered");
         if self.undecided > 0 {
             let _ = writeln!(out, "{} histories were too hard to decide: too many outcomes are unknown", self.undecided);
         }
