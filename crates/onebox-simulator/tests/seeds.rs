@@ -42,6 +42,23 @@ fn a_replica_whose_memory_fails_is_healed() {
     assert!(reports.iter().all(|report| report.verdict == Verdict::Kept));
 }
 
+/// They share machines, with all that befalls those, and each keeps its own promises.
+#[test]
+fn partitions_share_machines() {
+    for seed in 1..=6 {
+        let report = toy(&Options { partitions: Some(3), ..Options::of_seed(seed) });
+        assert_eq!((&report.verdict, report.partitions), (&Verdict::Kept, 3), "seed {seed}");
+        assert!(report.leaders >= 3 && report.acknowledged > 100, "seed {seed}: each has a leader, and clients of its own");
+    }
+}
+
+/// Clients give writes a key and ask again under it, and ask what became of what nobody knows.
+#[test]
+fn requests_are_asked_again_and_asked_about() {
+    let (again, outcomes) = toy(&Options::of_seed(2)).asked_again;
+    assert!(again > 20 && outcomes > 20, "{again} and {outcomes}");
+}
+
 #[test]
 fn nothing_happens_that_the_seed_does_not_say() {
     for seed in [3, 7, 11] {

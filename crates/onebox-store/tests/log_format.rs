@@ -143,6 +143,28 @@ fn a_batch_that_fits_no_segment_is_refused_and_nothing_else_is() {
     assert_eq!(opened.reader.read(LogIndex(1), LogIndex(2), 0).expect("reads"), batch(most).entries);
 }
 
+/// A segment is made for the entry after the last, and may then get one that supersedes entries before it: the segment after it begins
+/// with a lower one. With only the older of the two in view, what was kept seemed to begin above what the replica had to read.
+#[test]
+fn what_is_kept_for_peers_is_also_known_where_entries_were_superseded() {
+    let disk = MemoryDisk::new();
+    let mut opened = open_all(&disk, SEGMENT_BYTES).expect("opens");
+    let entry = |index: u64, term: u64| LogEntry { index: LogIndex(index), term: Term(term), kind: 0, data: vec![1; 5_000] };
+    for (index, term) in [(1, 1), (2, 1), (3, 1), (4, 1), (2, 2), (3, 2)] {
+        let batch = Batch { entries: vec![entry(index, term)], ..Batch::default() };
+        opened.reader.note(opened.writer.append(&batch).expect("appends"));
+    }
+    let applied = LogIndex(2);
+    let sealed = opened.reader.sealed_below(applied);
+    assert_eq!(sealed.len(), 5, "each entry has a segment of its own");
+    for retired in [&sealed[..4], &sealed[4..]] {
+        move_to_history(&disk, retired).expect("moves");
+        opened.reader.retire(retired);
+        assert_eq!(opened.reader.first_kept(), applied.next());
+        assert_eq!(opened.reader.read(applied.next(), LogIndex(4), u64::MAX), Ok(vec![entry(3, 2)]));
+    }
+}
+
 #[test]
 fn entries_below_the_base_are_read_when_asked_for_and_not_before() {
     let disk = MemoryDisk::new();

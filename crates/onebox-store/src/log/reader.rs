@@ -47,10 +47,11 @@ impl Segments {
         Segments { folders, firsts }
     }
 
-    /// The oldest entry of a segment that is still in `log/`, as far as headers are known.
+    /// The entry from which on all are in segments that are still in `log/`, as far as headers are known. What a segment is to begin with
+    /// was written after it was made, so that is the least of these; where entries were superseded, a later segment may have it.
     fn first_kept(&self) -> Option<LogIndex> {
-        let mut kept = self.folders.iter().filter(|(_, folder)| **folder == Folder::Log);
-        kept.find_map(|(number, _)| self.firsts.get(number).copied())
+        let kept = self.folders.iter().rev().take_while(|(_, folder)| **folder == Folder::Log);
+        kept.filter_map(|(number, _)| self.firsts.get(number).copied()).min()
     }
 
     /// The segment from which every entry above `index` is found, as far as headers are known.
