@@ -5,6 +5,7 @@ mod failures;
 mod fates;
 mod limits;
 mod limits_of_budgets;
+mod limits_of_peers;
 mod limits_of_requests;
 mod output_rule;
 mod rig;

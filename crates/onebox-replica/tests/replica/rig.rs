@@ -43,6 +43,7 @@ pub(crate) enum Done {
 pub(crate) struct Desk {
     pub(crate) done: Vec<Done>,
     pub(crate) frame: Option<PersistBatch>,
+    pub(crate) messages: Vec<Box<PeerMessage>>,
     pub(crate) jobs: VecDeque<Job>,
     pub(crate) replies: BTreeMap<Token, (Reply, LogIndex)>,
     pub(crate) fates: BTreeMap<Token, Fate>,
@@ -59,7 +60,7 @@ impl World for Desk {
         self.frame = Some(batch);
     }
     fn send(&mut self, message: Box<PeerMessage>) {
-        panic!("a single member has nobody to talk to: {message:?}");
+        self.messages.push(message);
     }
     fn publish(&mut self, view: View) {
         self.done.push(Done::Publish(view.position().index));
@@ -84,7 +85,8 @@ impl World for Desk {
             Job::MoveToHistory(_) => "history",
             Job::Warm(_) => "warm",
             Job::Scrub { .. } => "scrub",
-            Job::ReadRows(_) | Job::Import(_) => panic!("a single member has nobody to exchange snapshots with"),
+            Job::ReadRows(_) => "read rows",
+            Job::Import(_) => "import",
         }));
         self.jobs.push_back(job);
     }
@@ -101,6 +103,13 @@ impl World for Desk {
     }
 }
 
+/// What makes a replica this one.
+pub(crate) struct Member {
+    pub(crate) node: NodeId,
+    pub(crate) beginning: Beginning,
+    pub(crate) confirm: Confirm,
+}
+
 pub(crate) struct Rig {
     pub(crate) disk: MemoryDisk,
     pub(crate) replica: Replica,
@@ -112,6 +121,7 @@ pub(crate) struct Rig {
     pub(crate) clock: Clock,
     pub(crate) segment_bytes: u64,
     flush_bytes: usize,
+    member: Member,
     tokens: u64,
     sequence: u64,
     /// Bytes of every entry that was put into a frame.
@@ -126,23 +136,37 @@ impl Rig {
 
     pub(crate) fn sized(limits: Limits, segment_bytes: u64, flush_bytes: usize) -> Rig {
         let clock = Clock { wall: Time(START), uptime: 0 };
-        let mut rig = Rig::open(MemoryDisk::new(), limits, Replay::Faithful, clock, (segment_bytes, flush_bytes));
+        let member = Member { node: NodeId(7), beginning: Beginning::Alone, confirm: Confirm::Replicated };
+        let mut rig = Rig::open(MemoryDisk::new(), limits, Replay::Faithful, clock, (segment_bytes, flush_bytes), member);
         rig.settle();
         assert!(rig.replica.status().serves, "a new replica serves");
         rig
     }
 
-    fn open(disk: MemoryDisk, limits: Limits, replay: Replay, clock: Clock, (segment_bytes, flush_bytes): (u64, usize)) -> Rig {
+    /// One replica of several, before its first turn.
+    pub(crate) fn member(limits: Limits, segment_bytes: u64, flush_bytes: usize, member: Member) -> Rig {
+        let clock = Clock { wall: Time(START), uptime: 0 };
+        Rig::open(MemoryDisk::new(), limits, Replay::Faithful, clock, (segment_bytes, flush_bytes), member)
+    }
+
+    fn open(
+        disk: MemoryDisk,
+        limits: Limits,
+        replay: Replay,
+        clock: Clock,
+        (segment_bytes, flush_bytes): (u64, usize),
+        member: Member,
+    ) -> Rig {
         let setup = Setup {
             limits,
-            node: NodeId(7),
+            node: member.node,
             seed: 9,
             segment_bytes,
             cache_bytes: 1 << 20,
             flush_bytes_target: flush_bytes,
             election_ticks: 10,
-            beginning: Beginning::Alone,
-            confirm: Confirm::Replicated,
+            beginning: member.beginning.clone(),
+            confirm: member.confirm,
         };
         let shared: Arc<dyn Disk> = Arc::new(disk.clone());
         let Opened { replica, writer, .. } = Replica::open(&shared, Arc::new(Cells(replay)), setup).expect("the disk is sound");
@@ -158,6 +182,7 @@ impl Rig {
             clock,
             segment_bytes,
             flush_bytes,
+            member,
             tokens: 0,
             sequence: 10_000,
             entry_bytes: Vec::new(),
@@ -166,11 +191,11 @@ impl Rig {
 
     /// The next process on the same disk, before its first turn.
     pub(crate) fn reopened(self, limits: Limits, replay: Replay) -> Rig {
-        let Rig { disk, replica, writer, clock, segment_bytes, flush_bytes, tokens, sequence, .. } = self;
+        let Rig { disk, replica, writer, clock, segment_bytes, flush_bytes, member, tokens, sequence, .. } = self;
         drop((replica, writer));
         disk.restart_process();
         let clock = Clock { wall: clock.wall, uptime: 0 };
-        let rig = Rig::open(disk, limits, replay, clock, (segment_bytes, flush_bytes));
+        let rig = Rig::open(disk, limits, replay, clock, (segment_bytes, flush_bytes), member);
         Rig { tokens, sequence, ..rig }
     }
 

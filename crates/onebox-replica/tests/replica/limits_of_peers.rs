@@ -1,0 +1,194 @@
+//! Bounds that only show among several replicas: three of them, whose messages a test lets pass, changes or drops.
+
+use onebox_replica::peer::{ConsensusKind, Fetch, PeerBody};
+use onebox_replica::{Beginning, Confirm, Input, Limits, PeerId, PeerMessage, Token};
+use onebox_service::attempt::{Attempt, Command, Reply, Sequence};
+use onebox_store::NodeId;
+
+use crate::rig::{Member, Rig, id, set, verdict};
+
+const SEGMENT_BYTES: u64 = 64 << 10;
+const FLUSH_BYTES: usize = 16 << 10;
+
+struct Peers {
+    rigs: Vec<Rig>,
+    ids: Vec<PeerId>,
+    /// Everything that was said.
+    said: Vec<Box<PeerMessage>>,
+}
+
+/// Whether a message to this replica arrives; it may be changed.
+type Passes<'p> = &'p mut dyn FnMut(usize, &mut PeerMessage) -> bool;
+
+impl Peers {
+    /// Three voters, and which of them leads.
+    fn three(limits: Limits, confirm: Confirm) -> (Peers, usize) {
+        let nodes = [1, 2, 3].map(NodeId);
+        let ids: Vec<PeerId> = nodes.map(PeerId::of).to_vec();
+        let member = |node| Member { node, beginning: Beginning::Voters(ids.clone()), confirm };
+        let rigs = nodes.map(|node| Rig::member(limits, SEGMENT_BYTES, FLUSH_BYTES, member(node))).into();
+        let mut peers = Peers { rigs, ids, said: Vec::new() };
+        for _ in 0..100 {
+            peers.tick(&mut |_, _| true);
+            if let Some(leader) = peers.rigs.iter().position(|rig| rig.replica.status().leads) {
+                return (peers, leader);
+            }
+        }
+        panic!("nobody comes to lead");
+    }
+
+    fn tick(&mut self, passes: Passes<'_>) {
+        self.rigs.iter_mut().for_each(Rig::tick);
+        self.settle(passes);
+    }
+
+    /// Goes on until nobody has anything to do or to say.
+    fn settle(&mut self, passes: Passes<'_>) {
+        for _ in 0..10_000 {
+            let mut busy = false;
+            for place in 0..self.rigs.len() {
+                let rig = &mut self.rigs[place];
+                busy |= rig.turn();
+                rig.persist();
+                rig.work();
+                for mut message in std::mem::take(&mut rig.desk.messages) {
+                    self.said.push(message.clone());
+                    let to = self.ids.iter().position(|id| id.0 == message.to);
+                    if let Some(to) = to.filter(|to| passes(*to, &mut message)) {
+                        self.rigs[to].inputs.push(Input::Peer(message));
+                    }
+                }
+            }
+            if !busy && self.rigs.iter().all(|rig| rig.inputs.is_empty()) {
+                return;
+            }
+        }
+        panic!("the replicas do not come to rest");
+    }
+
+    /// Opens a session at the leader.
+    fn session(&mut self, leader: usize) -> u64 {
+        let rig = &mut self.rigs[leader];
+        let attempt = Attempt { id: id(0, 0), acknowledged_below: Sequence(0), command: Command::OpenSession };
+        let token = rig.send(attempt);
+        self.settle(&mut |_, _| true);
+        match self.rigs[leader].reply(token) {
+            Some(Reply::Opened(session)) => session.0,
+            other => panic!("a session is opened: {other:?}"),
+        }
+    }
+
+    /// Segments that a replica has in `log/`.
+    fn segments(&self, place: usize) -> usize {
+        self.rigs[place].disk.files().iter().filter(|file| file.starts_with("log/") && file.ends_with(".seg")).count()
+    }
+}
+
+#[test]
+fn entries_unconfirmed_max() {
+    let limits = Limits { entries_unconfirmed_max: 3, ..Limits::default() };
+    let (mut peers, leader) = Peers::three(limits, Confirm::Executed);
+    let session = peers.session(leader);
+    let before = peers.rigs[leader].replica.status().progress.0;
+    // What the others say that they have applied does not arrive.
+    let mut deaf = |_: usize, message: &mut PeerMessage| {
+        message.applied = 0;
+        true
+    };
+    let tokens: Vec<Token> = (1..=8)
+        .map(|sequence| {
+            let token = peers.rigs[leader].send(set(session, sequence, "cell", &[sequence as u8]));
+            peers.settle(&mut deaf);
+            token
+        })
+        .collect();
+    let applied = peers.rigs[leader].replica.status().progress.0;
+    assert_eq!(applied.0 - before.0, 3, "entries that are committed and not known to be executed elsewhere");
+    assert!(tokens.iter().all(|token| peers.rigs[leader].reply(*token).is_none()), "none is answered");
+    peers.tick(&mut |_, _| true);
+    peers.settle(&mut |_, _| true);
+    for token in tokens {
+        assert_eq!(verdict(peers.rigs[leader].reply(token).expect("it is answered")), Ok(false));
+    }
+}
+
+#[test]
+fn snapshot_piece_bytes() {
+    for piece_bytes in [2 << 10, 8 << 10] {
+        let limits = Limits { snapshot_piece_bytes: piece_bytes, ..Limits::default() };
+        let (mut peers, leader) = Peers::three(limits, Confirm::Replicated);
+        let session = peers.session(leader);
+        for sequence in 1..=60 {
+            peers.rigs[leader].send(set(session, sequence, &format!("cell {sequence}"), &[7; 1_000]));
+            peers.settle(&mut |_, _| true);
+        }
+        let (asker, giver) = (peers.ids[(leader + 1) % 3], peers.ids[leader]);
+        let (mut after, mut at, mut pieces) = (bytes::Bytes::new(), 0, 0);
+        loop {
+            peers.said.clear();
+            let fetch = PeerBody::Fetch(Fetch { at, at_least: 0, after: after.clone(), diverged_at: 0 });
+            let message = PeerMessage { from: asker.0, to: giver.0, body: Some(fetch), ..PeerMessage::default() };
+            peers.rigs[leader].inputs.push(Input::Peer(Box::new(message)));
+            // Nobody asked for them but this test.
+            peers.settle(&mut |_, message| !matches!(message.body, Some(PeerBody::Rows(_))));
+            let rows = peers.said.iter().find_map(|message| if let Some(PeerBody::Rows(rows)) = &message.body { Some(rows) } else { None });
+            let rows = rows.expect("rows are given");
+            let sizes: Vec<usize> = rows.rows.iter().map(|row| row.key.len() + row.value.len()).collect();
+            let largest = sizes.iter().max().copied().unwrap_or(0);
+            assert!(sizes.iter().sum::<usize>() < piece_bytes + largest, "the row with which it is full is the last: {sizes:?}");
+            pieces += 1;
+            if rows.last {
+                break;
+            }
+            (at, after) = (rows.at, rows.rows.last().expect("a piece that is not the last has rows").key.clone());
+        }
+        assert!(pieces > (8 << 10) / piece_bytes, "{pieces} pieces of {piece_bytes} bytes");
+    }
+}
+
+/// Writes at the leader, and gives how many segments each replica keeps in `log/` at most meanwhile, once it has flushed what is in them.
+fn kept(limits: Limits, passes: Passes<'_>) -> (usize, usize) {
+    let (mut peers, leader) = Peers::three(limits, Confirm::Replicated);
+    let session = peers.session(leader);
+    let (follower, last) = ((leader + 1) % 3, (leader + 2) % 3);
+    let (mut most, mut most_of_follower) = (0, 0);
+    for sequence in 1..=400 {
+        peers.rigs[leader].send(set(session, sequence, &format!("cell {sequence}"), &[7; 4_000]));
+        peers.settle(&mut |to, message| to != last || passes(to, message));
+        if sequence % 4 == 0 {
+            peers.tick(&mut |to, message| to != last || passes(to, message));
+        }
+        most = most.max(peers.segments(leader));
+        most_of_follower = most_of_follower.max(peers.segments(follower));
+    }
+    (most, most_of_follower)
+}
+
+/// Heartbeats arrive, entries do not: it is heard of, and falls behind.
+fn falls_behind(_: usize, message: &mut PeerMessage) -> bool {
+    !matches!(&message.body, Some(PeerBody::Consensus(said)) if said.kind == ConsensusKind::Append as i32)
+}
+
+#[test]
+fn log_segments_kept_max() {
+    // One more is being written, and one may wait for its move.
+    for most in [2, 5] {
+        let limits = Limits { log_segments_kept_max: most, log_segments_kept_by_followers: 1, ..Limits::default() };
+        let (leader, _) = kept(limits, &mut falls_behind);
+        assert!(
+            (most + 1..=most + 3).contains(&leader),
+            "a leader keeps {leader} segments for a peer that is behind, where {most} are allowed"
+        );
+    }
+    let limits = Limits { log_segments_kept_max: 20, log_segments_kept_by_followers: 1, ..Limits::default() };
+    assert!(kept(limits, &mut |_, _| true).0 <= 4, "and none that nobody needs");
+}
+
+#[test]
+fn log_segments_kept_by_followers() {
+    for most in [1, 4] {
+        let limits = Limits { log_segments_kept_by_followers: most, log_segments_kept_max: 20, ..Limits::default() };
+        let (_, follower) = kept(limits, &mut |_, _| true);
+        assert!((most + 1..=most + 3).contains(&follower), "a follower keeps {follower} segments, where {most} are allowed");
+    }
+}
