@@ -111,6 +111,15 @@ struct Session {
     passed_over: BTreeSet<u64>,
 }
 
+impl Session {
+    /// The newest are kept: they are on their way, where of the older ones most were refused.
+    fn forget_old_gaps(&mut self) {
+        while self.passed_over.len() > PASSED_OVER_MAX {
+            self.passed_over.pop_first();
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 struct Added {
     acknowledged_below: u64,
@@ -276,9 +285,9 @@ impl Requests {
         AnswerRow::append(&mut added.answers, effect.sequence, effect.method, effect.answer);
         if let Some(session) = self.sessions.get_mut(&effect.session) {
             let unknown_from = session.row.acknowledged_below.max(session.highest + 1);
-            let room = PASSED_OVER_MAX.saturating_sub(session.passed_over.len());
-            session.passed_over.extend((unknown_from..effect.sequence).take(room));
+            session.passed_over.extend(unknown_from.max(effect.sequence.saturating_sub(PASSED_OVER_MAX as u64))..effect.sequence);
             session.passed_over.remove(&effect.sequence);
+            session.forget_old_gaps();
             session.highest = session.highest.max(effect.sequence);
         }
     }
@@ -393,12 +402,21 @@ impl Requests {
         if let std::collections::btree_map::Entry::Vacant(vacant) = self.sessions.entry(id) {
             let Some(value) = space.get(&platform_key(index::SESSION, &id))? else { return Ok(None) };
             let row = SessionRow::decode(&value);
-            let mut highest = self.entry.get(&id).map_or(0, |added| AnswerRow::highest(&added.answers));
+            let mut answered: Vec<u64> = self.entry.get(&id).map_or_else(Vec::new, |added| AnswerRow::sequences(&added.answers).collect());
             each_answers(space, (id, row.answers_from), |_, answers| {
-                highest = highest.max(AnswerRow::highest(answers));
+                answered.extend(AnswerRow::sequences(answers));
                 ControlFlow::Continue(())
             })?;
-            vacant.insert(Session { row, highest, passed_over: BTreeSet::new() });
+            answered.sort_unstable();
+            let mut next = row.acknowledged_below;
+            let gap_before = |sequence: &u64| {
+                let gap = next..*sequence;
+                next = next.max(sequence + 1);
+                gap
+            };
+            let passed_over = answered.iter().flat_map(gap_before).collect();
+            let session = Session { row, highest: answered.last().copied().unwrap_or(0), passed_over };
+            vacant.insert(session).forget_old_gaps();
         }
         Ok(self.sessions.get_mut(&id))
     }
@@ -422,7 +440,12 @@ pub(crate) fn apply_tenant(space: &mut dyn KeyspaceMut, name: &str, tenant: Tena
 }
 
 fn find_answer(space: &dyn Keyspace, id: RequestId, answers_from: u64) -> Result<Option<AnswerRow>, Fault> {
-    let mut found = None;
+    // Most are the first of their session in an entry, after which its row is named.
+    let first = space.get(&platform_key(index::ANSWERS, &(id.session.0, id.sequence.0)))?;
+    let mut found = first.and_then(|answers| AnswerRow::find(&answers, id.sequence.0));
+    if found.is_some() {
+        return Ok(found);
+    }
     each_answers(space, (id.session.0, answers_from), |_, answers| {
         found = AnswerRow::find(answers, id.sequence.0);
         if found.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }

@@ -79,9 +79,14 @@ impl AnswerRow {
             .map(|(_, method, answer)| AnswerRow { method: String::from_utf8_lossy(method).into_owned(), answer: answer.to_vec() })
     }
 
+    /// The sequences in a row, in the order in which they took effect.
+    pub(crate) fn sequences(row: &[u8]) -> impl Iterator<Item = u64> {
+        each(row).map(|(sequence, _, _)| sequence)
+    }
+
     /// The highest sequence in a row; 0 for an empty one.
     pub(crate) fn highest(row: &[u8]) -> u64 {
-        each(row).map(|(sequence, _, _)| sequence).max().unwrap_or(0)
+        AnswerRow::sequences(row).max().unwrap_or(0)
     }
 }
 

@@ -186,7 +186,9 @@ impl Disk for MemoryDisk {
     fn list(&self, folder: &str) -> Result<Vec<String>, Fault> {
         let mut world = self.world();
         world.meet("list", folder)?;
-        let inside = world.names.keys().filter(|path| folder_of(path) == folder);
+        let within = if folder.is_empty() { String::new() } else { format!("{folder}/") };
+        let below = world.names.range(within.clone()..).map(|(path, _)| path).take_while(|path| path.starts_with(&within));
+        let inside = below.filter(|path| folder_of(path) == folder);
         Ok(inside.map(|path| path.rsplit('/').next().unwrap_or(path).to_owned()).collect())
     }
 
@@ -476,15 +478,19 @@ impl World {
     }
 
     fn sync_names(&mut self, folder: &str) {
+        let mut gone = false;
         for change in &mut self.name_changes {
             if let Some((path, number)) = change.link.take_if(|(path, _)| folder_of(path) == folder) {
-                self.durable_names.insert(path, number);
+                gone |= self.durable_names.insert(path, number).is_some();
             }
             if let Some(path) = change.unlink.take_if(|path| folder_of(path) == folder) {
-                self.durable_names.remove(&path);
+                gone |= self.durable_names.remove(&path).is_some();
             }
         }
         self.name_changes.retain(|change| change.link.is_some() || change.unlink.is_some());
+        if !gone {
+            return;
+        }
         let linked = self.name_changes.iter().filter_map(|change| change.link.as_ref().map(|(_, number)| *number));
         let named: BTreeSet<u64> = self.names.values().chain(self.durable_names.values()).copied().chain(linked).collect();
         self.files.retain(|number, file| named.contains(number) || Arc::strong_count(&file.handles) > 1);
