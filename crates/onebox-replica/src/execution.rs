@@ -152,8 +152,7 @@ impl Execution {
             Command::CreateTenant { name } => self.create_tenant(attempt, name, disk_is_low),
             Command::OpenSession | Command::TouchSession if attempt.id.not_after < now => Ok(too_late()),
             Command::OpenSession => self.open_session(),
-            // Too late to take effect by itself.
-            Command::Withdraw if attempt.id.not_after < now => Ok(Ended::NoEffect(Reply::Withdrawn)),
+            // Also what is too late by this clock: the next leader's may be behind, and only the log tells it what it may not do.
             Command::Withdraw => {
                 let record = platform_record(RecordKind::Withdraw, attempt, WITHDRAWN, &[], &[]);
                 self.remember(&record, &Recorded::default());

@@ -6,8 +6,9 @@
 
 use std::collections::VecDeque;
 
-use onebox_service::attempt::{Attempt, Command, Reply, RequestId};
+use onebox_service::attempt::{Attempt, Command, Fate, Reply, RequestId, Sequence};
 use onebox_service::buggify::buggify;
+use onebox_service::planted::planted;
 use onebox_service::{Code, Fault, Time};
 use onebox_store::log::{self, Cut};
 use onebox_store::names::NodeId;
@@ -307,20 +308,40 @@ impl Replica {
         if let Some(reply) = self.not_here(self.serves_reads()) {
             return self.reply(token, reply);
         }
-        // What is said of a deadline must hold for everything executed from now on: also in the open entry, whose time
-        // stands, and after a clock that goes back.
-        let now = if self.execution.is_empty() { self.log_time(clock) } else { self.execution.time() };
-        self.clock.seen(now);
         if self.reads.held() >= self.limits.held_answers_max {
             return self.reply(token, Reply::Overloaded);
         }
-        match self.execution.requests.fate(&self.execution.state, id, now) {
+        match self.fate_of(clock, id) {
             Ok(fate) => self.hold(Held::Fate(token, fate)),
             Err(fault) => {
                 self.reply(token, Reply::Retry(STOPPED));
                 self.stop(Stop::Fault(fault));
             }
         }
+    }
+
+    /// What is said of a deadline must hold for everything executed from now on, also by a leader whose clock is behind: the log must
+    /// say it. If no entry is behind the deadline and this clock is, the request is withdrawn, which is one.
+    fn fate_of(&mut self, clock: Clock, id: RequestId) -> Result<Fate, Fault> {
+        let fate = self.execution.requests.fate(&self.execution.state, id, self.last_time())?;
+        let late = fate == Fate::Pending && self.log_time(clock) > id.not_after;
+        if !late || self.disk_is_low() || planted("a fate told by the clock") {
+            return Ok(if late && !self.disk_is_low() { Fate::NoEffect } else { fate });
+        }
+        self.begin_entry(clock)?;
+        let withdraw = Attempt { id, acknowledged_below: Sequence(0), command: Command::Withdraw };
+        Ok(match self.execution.execute(&withdraw, false)? {
+            Ended::Effect(_) => Fate::NoEffect,
+            Ended::NoEffect(_) | Ended::Bug(..) => fate,
+        })
+    }
+
+    /// The time of the last entry, also of one that is open or not committed.
+    fn last_time(&self) -> Time {
+        if !self.execution.is_empty() {
+            return self.execution.time();
+        }
+        self.in_flight.back().map_or(self.execution.state.applied().time, |last| last.time)
     }
 
     fn persisted(&mut self, number: u64, appended: log::Appended, needs_spare: bool) {

@@ -1,7 +1,7 @@
 //! What became of a request, asked by its id: every answer there is, and that none is given too early.
 
 use onebox_replica::{Input, Limits};
-use onebox_service::attempt::{Fate, Reply, RequestId};
+use onebox_service::attempt::{Attempt, Command, Fate, Reply, RequestId, Sequence};
 
 use crate::rig::{Rig, SECOND, acknowledging, call, id, keyed, set, touch, until};
 use crate::service::{Ask, DRAW};
@@ -40,8 +40,43 @@ fn what_did_not_is_pending_until_its_deadline_and_then_has_no_effect() {
     // The wall clock goes back, and what was said must hold.
     rig.clock.wall = deadline;
     let reply = rig.carry_out(until(deadline, set(session, 1, "cell", b"")));
-    assert!(matches!(reply, Reply::Refused(_)), "{reply:?}");
+    assert_eq!(reply, Reply::Withdrawn);
     assert_eq!(rig.fate(asked), Fate::NoEffect);
+}
+
+/// The next leader knows of time what the log says. A replica said that it was too late, by its clock alone, and one whose clock was a
+/// little behind came after it and took the request.
+#[test]
+fn what_is_said_to_have_no_effect_has_none_with_the_next_leader_either() {
+    let withdrawn = |id: RequestId| Attempt { id, acknowledged_below: Sequence(1), command: Command::Withdraw };
+    for asks in [true, false] {
+        let mut rig = Rig::new(Limits::default());
+        let session = rig.session();
+        let deadline = rig.clock.wall.plus_micros(SECOND);
+        let late = RequestId { not_after: deadline, ..id(session, 1) };
+        rig.pass(SECOND + 1);
+        if asks {
+            assert_eq!(rig.fate(late), Fate::NoEffect);
+        } else {
+            assert_eq!(rig.carry_out(withdrawn(late)), Reply::Withdrawn);
+        }
+        rig.clock.wall = deadline;
+        let mut rig = rig.restarted(Limits::default());
+        assert_eq!(rig.carry_out(until(deadline, set(session, 1, "cell", b""))), Reply::Withdrawn);
+        assert_eq!(rig.fate(late), Fate::NoEffect);
+    }
+}
+
+#[test]
+fn without_room_on_the_disk_nothing_is_withdrawn() {
+    let mut rig = Rig::new(Limits { disk_free_min: 1_000, ..Limits::default() });
+    let session = rig.session();
+    let late = RequestId { not_after: rig.clock.wall, ..id(session, 1) };
+    rig.pass(SECOND);
+    rig.inputs.push(Input::DiskFree { bytes: 999 });
+    assert_eq!(rig.fate(late), Fate::Pending, "it takes an entry to say more");
+    rig.inputs.push(Input::DiskFree { bytes: 1_000 });
+    assert_eq!(rig.fate(late), Fate::NoEffect);
 }
 
 #[test]
@@ -79,7 +114,8 @@ fn what_belongs_to_no_session_is_forgotten() {
     assert_eq!(rig.fate(id(session + 1, 1)), Fate::Forgotten, "never opened");
     assert_eq!(rig.fate(id(0, 0)), Fate::Forgotten);
     rig.pass(SECOND);
-    assert_eq!(rig.fate(id(session, 1)), Fate::Forgotten, "expired");
+    rig.session();
+    assert_eq!(rig.fate(id(session, 1)), Fate::Forgotten, "expired, as the log says since");
 }
 
 #[test]

@@ -250,6 +250,7 @@ impl Rig {
             self.persist();
             self.work();
             if !again && self.inputs.is_empty() {
+                assert!(self.desk.messages.is_empty(), "a single member has nobody to talk to");
                 return;
             }
         }
