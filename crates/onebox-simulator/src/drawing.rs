@@ -47,7 +47,7 @@ struct Drawing {
 impl Drawing {
     fn lane(&self, place: Place) -> usize {
         match place {
-            Place::Machine(machine) => machine,
+            Place::Machine(machine) | Place::Replica(machine, _) => machine,
             Place::Gateway(gateway) => self.machines + gateway,
             Place::World => self.lanes.lanes.len() - 1,
         }
@@ -67,11 +67,12 @@ impl Drawing {
                 self.goes_down(lane, at, "its disk was replaced");
                 self.lanes.lanes[lane].marks.push(mark(MarkKind::Crash, "an empty disk".to_owned()));
             }
-            What::Leads { partition, .. } => {
+            What::Leads(..) => {
+                let partition = if let Place::Replica(_, partition) = line.place { partition } else { 0 };
                 for machine in 0..self.machines {
-                    self.end_lead((machine, *partition), at);
+                    self.end_lead((machine, partition), at);
                 }
-                self.leads.insert((lane, *partition), (at, line.what.to_string()));
+                self.leads.insert((lane, partition), (at, line.what.to_string()));
             }
             What::Sent { to, arrives, words } => {
                 self.lanes.arrows.push(Arrow { from: lane, sent: at, to: *to, arrived: *arrives, label: words.clone() });

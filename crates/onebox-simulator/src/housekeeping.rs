@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use onebox_replica::{Change, Input, PeerId};
 
 use crate::machine::{Build, Machine, SeatId};
-use crate::timeline::{Place, What};
+use crate::timeline::What;
 use crate::world::{Event, Phase, World};
 
 /// Microseconds after which everybody has heard which build a node runs.
@@ -35,7 +35,8 @@ impl World {
             .or_else(|| members.learners.iter().find(|id| there.contains_key(id)).map(|id| Change::Promote(PeerId(*id))))
             .or_else(|| members.peers().into_iter().find(|id| !there.contains_key(&id.0)).map(Change::Remove));
         if let Some(change) = change {
-            self.timeline.add(self.now, Place::Machine(leader.machine), What::Note(format!("asked for {change:?}")));
+            let place = self.place(leader);
+            self.timeline.add(self.now, place, What::Note(format!("asked for {change:?}")));
             self.asked(leader, |token| Input::Change(token, change));
         }
     }

@@ -36,6 +36,6 @@ pub use chance::Chance;
 pub use checks::{Broken, Verdict};
 pub use faults::{FAULTS, Fault, Injection};
 pub use onebox_replica::entry::Record;
-pub use plan::Options;
+pub use plan::{Options, PARTITIONS_MAX};
 pub use workload::{Ask, Ended, Operation, Workload};
 pub use world::{Report, run};

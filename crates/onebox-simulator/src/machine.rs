@@ -92,8 +92,7 @@ pub(crate) struct Seat {
     pub(crate) jobs_begun: u64,
     /// Who waits for what.
     pub(crate) callers: BTreeMap<Token, Waiting>,
-    pub(crate) stopped: bool,
-    /// It was to drain, and has.
+    /// It was to drain, and has, as of its last turn.
     pub(crate) drained: bool,
 }
 
@@ -110,7 +109,6 @@ impl Seat {
             jobs: BTreeMap::new(),
             jobs_begun: 0,
             callers: BTreeMap::new(),
-            stopped: false,
             drained: false,
         })
     }
@@ -122,7 +120,7 @@ pub(crate) enum Waiting {
     Attempt(usize, RequestId),
     Read(usize, u64),
     /// Somebody who asks what became of a request.
-    Outcome(RequestId),
+    Fate(RequestId),
     /// The world itself, which tends the membership.
     Housekeeping,
 }
@@ -205,9 +203,9 @@ impl Machine {
         self.process.as_ref().map(|process| &process.seats[partition])
     }
 
-    /// The same, unless it has stopped, to be given something.
-    pub(crate) fn running(&mut self, partition: usize) -> Option<&mut Seat> {
-        self.process.as_mut().map(|process| &mut process.seats[partition]).filter(|seat| !seat.stopped)
+    /// The same, to be given something.
+    pub(crate) fn seat_mut(&mut self, partition: usize) -> Option<&mut Seat> {
+        self.process.as_mut().map(|process| &mut process.seats[partition])
     }
 
     /// Ends the process without warning. What it wrote and did not sync is still unsynced.

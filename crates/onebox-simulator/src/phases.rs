@@ -49,7 +49,9 @@ impl World {
     /// Generous where a node has to be replaced, for that takes several changes of the membership.
     pub(crate) fn healing_limit(&self) -> u64 {
         let replaced = self.machines.iter().any(|machine| machine.beginning == Beginning::Join);
-        HEALING_ELECTIONS * self.plan.election() + if replaced { 20_000_000 } else { 3_000_000 }
+        // A replica that starts again on a snapshot takes its process along, and what other partitions had fetched of theirs.
+        let replacing = 20_000_000 * self.partitions.len() as u64;
+        HEALING_ELECTIONS * self.plan.election() + if replaced { replacing } else { 3_000_000 }
     }
 
     pub(crate) fn is_settled(&self) -> bool {
@@ -65,7 +67,7 @@ impl World {
         let there = |machine: &Machine| {
             machine.seat(partition).is_some_and(|seat| {
                 let upgraded = !self.plan.upgrades || version::in_force(seat.replica.view()) == Ok(newest);
-                !seat.stopped && seat.replica.status().progress == (last, last) && upgraded
+                seat.replica.status().progress == (last, last) && upgraded
             })
         };
         let whole = self.machines.iter().all(|machine| members.voters.contains(&machine.id().0)) && !members.is_joint();
@@ -82,15 +84,14 @@ impl World {
         let of = |machine: &Machine| match machine.seat(partition) {
             Some(seat) => {
                 let status = seat.replica.status();
-                let stopped = if seat.stopped { ", stopped" } else { "" };
-                let stopped = format!(
-                    "{stopped}, {} wait, {} bytes dirty{}",
+                let load = format!(
+                    ", {} wait, {} bytes dirty{}",
                     status.queued,
                     status.dirty_bytes,
                     if status.disk_low { ", disk low" } else { "" }
                 );
                 format!(
-                    "{} in {:?} at {} of {}{}{stopped}",
+                    "{} in {:?} at {} of {}{}{load}",
                     machine.id(),
                     status.term,
                     status.progress.0,
@@ -101,8 +102,9 @@ impl World {
             None => format!("{} is down", machine.id()),
         };
         let machines: Vec<String> = self.machines.iter().map(of).collect();
-        let Partition { members, judge, .. } = &self.partitions[partition];
-        format!("partition {partition}: {}; members {members:?}; last entry {}", machines.join("; "), judge.agreement.last())
+        let Partition { members, judge, answered_since_healing, .. } = &self.partitions[partition];
+        let answered = if *answered_since_healing { "answers" } else { "does not answer" };
+        format!("partition {partition} {answered}: {}; members {members:?}; last entry {}", machines.join("; "), judge.agreement.last())
     }
 
     pub(crate) fn judge_the_whole(&mut self) {
@@ -148,6 +150,7 @@ impl World {
             leaders: self.partitions.iter().map(|partition| partition.judge.leaders.count()).sum(),
             acknowledged: self.acknowledged,
             asked_again: self.asked_again,
+            fates_told: self.fates_told,
             operations: (all().count(), unknown.count()),
             undecided: self.undecided,
             entries: self.partitions.iter().map(|partition| partition.judge.agreement.last().0).sum(),

@@ -8,6 +8,9 @@ use crate::faults::{self, FAULTS, Fault, Injection};
 const KIB: usize = 1024;
 const SECOND: u64 = 1_000_000;
 
+/// Partitions at most; each has a gateway at least.
+pub const PARTITIONS_MAX: usize = 16;
+
 /// What is asked of a run.
 #[derive(Debug, Clone)]
 pub struct Options {

@@ -70,23 +70,12 @@ impl World {
         self.at(self.now + 100_000, Event::Start(machine));
     }
 
-    /// A process that is to stop goes on with every partition until all have drained: others need its replicas meanwhile.
-    pub(crate) fn drained(&mut self, seat: SeatId) {
-        let Some(process) = self.machines[seat.machine].process.as_mut() else { return };
-        process.seats[seat.partition].drained = true;
-        if process.seats.iter().all(|seat| seat.drained) {
-            self.stopped(seat, None);
-        }
-    }
-
     /// A replica has stopped, and the process with it.
     pub(crate) fn stopped(&mut self, seat: SeatId, stop: Option<Stop>) {
         let machine = seat.machine;
+        let place = self.place(seat);
         let words = stop.as_ref().map_or_else(|| "it was told to".to_owned(), Stop::to_string);
-        self.timeline.add(self.now, Place::Machine(machine), What::Stopped(words.clone()));
-        if let Some(process) = &mut self.machines[machine].process {
-            process.seats[seat.partition].stopped = true;
-        }
+        self.timeline.add(self.now, place, What::Stopped(words.clone()));
         if let Some(Stop::Fault(fault)) = &stop
             && fault.kind == FaultKind::Damage
         {

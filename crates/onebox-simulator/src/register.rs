@@ -155,7 +155,7 @@ impl Service for Registers {
         let ask = Register::decode(request).expect("the workload's requests decode");
         let value = Table::<Cell>::new(tx).get(&ask.key).map_or(0, |cell| cell.value);
         if method == WRITE_IF && value % DIVISOR != ask.remainder {
-            return refuse(Refusal::platform(Code::FailedPrecondition, format!("{value}")));
+            return refuse(Refusal { kind: "Differs", ..Refusal::platform(Code::FailedPrecondition, format!("{value}")) });
         }
         if tx.version() >= 2 && value != 0 {
             tx.record(Replaced { key: ask.key, value: ask.value, before: value });

@@ -264,7 +264,7 @@ impl World {
     /// Who leads a partition; in the newest term, if several believe they do.
     pub(crate) fn leader(&self, partition: usize) -> Option<SeatId> {
         let term = |machine: &Machine| {
-            let status = machine.seat(partition).filter(|seat| !seat.stopped)?.replica.status();
+            let status = machine.seat(partition)?.replica.status();
             status.leads.then_some(status.term)
         };
         let leaders = (0..self.machines.len()).filter_map(|number| Some((term(&self.machines[number])?, number)));

@@ -15,6 +15,8 @@ use crate::workload::Ended;
 pub enum Place {
     /// At a machine.
     Machine(usize),
+    /// At a machine's replica of a partition, where there are several.
+    Replica(usize, usize),
     /// At a gateway and its clients.
     Gateway(usize),
     /// Nowhere in particular.
@@ -32,15 +34,8 @@ pub enum What {
     Stopped(String),
     /// A disk was replaced by an empty one.
     Wiped,
-    /// A replica leads its partition.
-    Leads {
-        /// Which.
-        partition: usize,
-        /// In this term.
-        term: Term,
-        /// From this entry on.
-        from: LogIndex,
-    },
+    /// A replica leads in this term, from this entry on.
+    Leads(Term, LogIndex),
     /// A message was sent; it arrives then, or never.
     Sent {
         /// To which machine.
@@ -122,11 +117,11 @@ impl Timeline {
         }
     }
 
-    pub(crate) fn sent(&mut self, at: u64, from: usize, to: usize, arrives: Option<u64>, message: &PeerMessage) {
+    pub(crate) fn sent(&mut self, at: u64, (place, from): (Place, usize), to: usize, arrives: Option<u64>, message: &PeerMessage) {
         self.mark(&[at, from as u64, to as u64, arrives.unwrap_or(0)]);
         if self.keeps {
             let what = What::Sent { to, arrives, words: words_of(message) };
-            self.lines.push(Line { at, place: Place::Machine(from), what });
+            self.lines.push(Line { at, place, what });
         }
     }
 
@@ -152,7 +147,7 @@ impl Line {
             | What::Down(_)
             | What::Stopped(_)
             | What::Wiped
-            | What::Leads { .. }
+            | What::Leads(..)
             | What::Strike { .. }
             | What::Relief(_)
             | What::Broken(_) => true,
@@ -180,6 +175,7 @@ impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let place = match self.place {
             Place::Machine(machine) => format!("machine {machine}"),
+            Place::Replica(machine, partition) => format!("machine {machine}, partition {partition}"),
             Place::Gateway(gateway) => format!("gateway {gateway}"),
             Place::World => "world".to_owned(),
         };
@@ -195,8 +191,7 @@ impl fmt::Display for What {
             What::Down(why) => write!(f, "down: {why}"),
             What::Stopped(why) => write!(f, "stopped: {why}"),
             What::Wiped => f.write_str("its disk is replaced by an empty one"),
-            What::Leads { partition: 0, term, from } => write!(f, "leads in term {} from entry {from} on", term.0),
-            What::Leads { partition, term, from } => write!(f, "leads partition {partition} in term {} from entry {from} on", term.0),
+            What::Leads(term, from) => write!(f, "leads in term {} from entry {from} on", term.0),
             What::Sent { to, arrives: Some(arrives), words } => write!(f, "-> machine {to}, arrives {}: {words}", seconds(*arrives)),
             What::Sent { to, arrives: None, words } => write!(f, "-> machine {to}, lost: {words}"),
             What::Strike { number, lasts, words } => write!(f, "fault {number}, for {}: {words}", seconds(*lasts)),

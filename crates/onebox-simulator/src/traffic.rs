@@ -5,10 +5,11 @@ use onebox_service::attempt::{Fate, Reply, RequestId};
 use onebox_store::LogIndex;
 use prost::Message;
 
+use crate::checks::{Breach, requests_take_effect_once};
 use crate::gateway::{TENANT, Wish};
 use crate::machine::{SeatId, Waiting};
 use crate::partition::Partition;
-use crate::timeline::{Place, What};
+use crate::timeline::What;
 use crate::workload::{Ended, Operation};
 use crate::world::{Event, Packet, Phase, World};
 
@@ -18,17 +19,18 @@ pub(crate) const GATEWAY_TICK: u64 = 20_000;
 const GATEWAY_IDLE_TICK: u64 = 1_000_000;
 /// Operations of a gateway that may be under way.
 const PENDING_MAX: usize = 64;
-/// One in so many writes has an idempotency key.
+/// One in so many writes has an idempotency key. What takes no effect is not kept under it.
 const KEYED_ONE_IN: u64 = 8;
 /// Microseconds, at most, until somebody asks what became of a request of which nobody knows.
-const OUTCOME_MICROS_MAX: u64 = 8_000_000;
-/// Requests in a virtual second, at least, while the cluster heals: it can show that it has only when it is asked.
+const FATE_MICROS_MAX: u64 = 8_000_000;
+/// Requests of a partition in a virtual second, at least, while the cluster heals: it can show that it has only when it is asked.
 const HEALING_RATE_MIN: u64 = 20;
 
 impl World {
     // ---- links ----
 
-    pub(crate) fn send_peer(&mut self, SeatId { machine, partition }: SeatId, message: Box<PeerMessage>) {
+    pub(crate) fn send_peer(&mut self, seat: SeatId, message: Box<PeerMessage>) {
+        let SeatId { machine, partition } = seat;
         let Some(to) = self.machines.iter().position(|other| other.id().0 == message.to) else { return };
         let message = if self.plan.encodes {
             Box::new(PeerMessage::decode(&message.encode_to_vec()[..]).expect("what was encoded can be decoded"))
@@ -36,7 +38,7 @@ impl World {
             message
         };
         let arrivals = self.network.arrivals(self.now, machine, to);
-        self.timeline.sent(self.now, machine, to, arrivals[0], &message);
+        self.timeline.sent(self.now, (self.place(seat), machine), to, arrivals[0], &message);
         self.arrive(arrivals, machine, to, Packet::Peer(partition, message));
     }
 
@@ -117,12 +119,13 @@ impl World {
 
     pub(crate) fn wait(&mut self, seat: SeatId, waiting: Waiting) -> Option<Token> {
         self.tokens += 1;
-        self.machines[seat.machine].running(seat.partition)?.callers.insert(Token(self.tokens), waiting);
+        self.machines[seat.machine].seat_mut(seat.partition)?.callers.insert(Token(self.tokens), waiting);
         Some(Token(self.tokens))
     }
 
-    pub(crate) fn answer(&mut self, SeatId { machine, partition }: SeatId, token: Token, reply: Reply) {
-        let Some(answering) = self.machines[machine].running(partition) else { return };
+    pub(crate) fn answer(&mut self, seat: SeatId, token: Token, reply: Reply) {
+        let machine = seat.machine;
+        let answering = self.machines[machine].seat_mut(seat.partition).expect("it took a turn");
         let time = answering.replica.status().time;
         let Some(waiting) = answering.callers.remove(&token) else {
             return self.broken("callers are answered once", format!("{token:?} is answered by machine {machine} and waits no more"));
@@ -142,29 +145,30 @@ impl World {
                 self.send(machine, self.gateway_place(gateway), Packet::ReadReply(Box::new((number, reply, time))));
             }
             // What is not known here and now is asked no further.
-            Waiting::Outcome(_) => {}
+            Waiting::Fate(_) => {}
             Waiting::Housekeeping => {
-                self.timeline.add(self.now, Place::Machine(machine), What::Note(format!("the world is told {reply:?}")))
+                let place = self.place(seat);
+                self.timeline.add(self.now, place, What::Note(format!("the world is told {reply:?}")))
             }
         }
     }
 
     /// Every replica is asked what became of a request, also one that only believes it leads.
-    pub(crate) fn ask_outcome(&mut self, partition: usize, id: RequestId) {
+    pub(crate) fn ask_fate(&mut self, partition: usize, id: RequestId) {
         for machine in 0..self.machines.len() {
             let seat = SeatId { machine, partition };
-            if let Some(token) = self.wait(seat, Waiting::Outcome(id)) {
+            if let Some(token) = self.wait(seat, Waiting::Fate(id)) {
                 self.give(seat, Input::Outcome(token, id));
             }
         }
     }
 
     pub(crate) fn tell_fate(&mut self, SeatId { machine, partition }: SeatId, token: Token, fate: &Fate) {
-        let waiting = self.machines[machine].running(partition).and_then(|told| told.callers.remove(&token));
-        let Some(Waiting::Outcome(id)) = waiting else {
+        let waiting = self.machines[machine].seat_mut(partition).expect("it took a turn").callers.remove(&token);
+        let Some(Waiting::Fate(id)) = waiting else {
             return self.broken("callers are answered once", format!("{token:?} is told {fate:?} by machine {machine} and waits no more"));
         };
-        self.asked_again.1 += 1;
+        self.fates_told += u64::from(matches!(fate, Fate::TookEffect { .. } | Fate::NoEffect));
         if let Err((promise, words)) = self.partitions[partition].judge.fate(id, fate) {
             self.broken(promise, words);
         }
@@ -175,7 +179,7 @@ impl World {
     pub(crate) fn ask(&mut self, gateway: usize) {
         let rate = match self.phase {
             Phase::Faults => self.options.requests_per_second,
-            Phase::Healing { .. } => self.options.requests_per_second.max(HEALING_RATE_MIN),
+            Phase::Healing { .. } => self.options.requests_per_second.max(HEALING_RATE_MIN * self.partitions.len() as u64),
             Phase::Settling { .. } | Phase::Over => 0,
         };
         let asker = &mut self.gateways[gateway];
@@ -187,13 +191,13 @@ impl World {
         asker.ask_at = next;
         self.at(next, Event::Ask(gateway));
         let asker = &mut self.gateways[gateway];
-        if asker.pending() == PENDING_MAX {
+        if asker.pending() >= PENDING_MAX {
             return;
         }
         let Partition { workload, operations, .. } = &mut self.partitions[asker.partition];
         let ask = workload.next(gateway, &mut asker.chance);
         let operation = operations.len();
-        let key = (!ask.reads && asker.chance.once_in(KEYED_ONE_IN)).then(|| format!("key {operation}"));
+        let key = (ask.records && asker.chance.once_in(KEYED_ONE_IN)).then(|| format!("key {operation}"));
         operations.push(Operation { client: gateway, ask, key, invoked: self.now, ended: None });
         self.call(gateway, operation);
     }
@@ -227,42 +231,52 @@ impl World {
             match wish {
                 Wish::Attempt { to, attempt } => self.send(place, to as usize, Packet::Attempt(Box::new(attempt))),
                 Wish::Read { to, number, ask } => self.send(place, to as usize, Packet::Read(Box::new((number, ask)))),
-                Wish::Ended { operation, id, ended } => self.ended(self.gateways[gateway].partition, operation, id, ended),
+                Wish::Ended { operation, id, ended } => self.ended(gateway, operation, id, ended),
             }
         }
     }
 
-    pub(crate) fn ended(&mut self, partition: usize, operation: usize, id: Option<RequestId>, ended: Ended) {
-        let now = self.now;
+    pub(crate) fn ended(&mut self, gateway: usize, operation: usize, id: Option<RequestId>, ended: Ended) {
+        let partition = self.gateways[gateway].partition;
+        let Operation { key, invoked, ended: before, .. } = &self.partitions[partition].operations[operation];
+        let is_first = before.is_none();
+        self.timeline.operation(gateway, if is_first { *invoked } else { self.now }, self.now, &ended);
+        let again = is_first && key.is_some() && !matches!(ended, Ended::Refused(_)) && self.chance.once_in(2);
+        let unknown = id.filter(|_| ended == Ended::Unknown);
+        if let Err((promise, words)) = self.judge_end(partition, operation, id, ended) {
+            return self.broken(promise, words);
+        }
+        if let Some(id) = unknown {
+            let wait = self.chance.below(FATE_MICROS_MAX);
+            self.at(self.now + wait, Event::AskFate(partition, id));
+        }
+        if again {
+            self.ask_again(partition, operation);
+        }
+    }
+
+    fn judge_end(&mut self, partition: usize, operation: usize, id: Option<RequestId>, ended: Ended) -> Result<(), Breach> {
         let Partition { workload, operations, judge, answered_since_healing, .. } = &mut self.partitions[partition];
-        let Operation { client, ask, key, invoked, ended: before } = &mut operations[operation];
-        self.timeline.operation(*client, *invoked, now, &ended);
+        let Operation { ask, key, invoked, ended: before, .. } = &mut operations[operation];
         let healing = if let Phase::Healing { since } = self.phase { *invoked >= since } else { false };
         let key = key.as_deref();
-        let judged = match (&ended, id) {
+        match (&ended, id) {
             (Ended::Done(response), Some(id)) => {
                 *answered_since_healing |= healing;
-                let executed = match self.plan.confirm {
-                    Confirm::Replicated => Ok(()),
-                    Confirm::Executed => judge.executed.told(id, key, &judge.effects),
-                };
-                executed.and_then(|()| judge.acknowledged(id, key, response, ask.records))
+                if self.plan.confirm == Confirm::Executed {
+                    judge.executed.told(id, key, &judge.effects)?;
+                }
+                judge.acknowledged(id, key, response, ask.records)?;
             }
             (Ended::Refused(refusal), Some(id)) => {
                 *answered_since_healing |= healing && workload.runs_out() && !refusal.kind.is_empty();
-                judge.refused(id)
+                judge.refused(id)?;
+                if let Some((_, Ended::Done(_))) = before {
+                    requests_take_effect_once::refused_again(refusal)?;
+                }
             }
-            (Ended::Done(_) | Ended::Refused(_) | Ended::Unknown, _) => Ok(()),
-        };
-        let agrees = match (&*before, &ended) {
-            (Some((_, Ended::Done(_))), Ended::Refused(refusal)) => judge.effects.refused_again(key, refusal),
-            _ => Ok(()),
-        };
-        if let Err((promise, words)) = judged.and(agrees) {
-            return self.broken(promise, words);
+            (Ended::Done(_) | Ended::Refused(_) | Ended::Unknown, _) => {}
         }
-        let again = before.is_none() && key.is_some() && !matches!(ended, Ended::Refused(_));
-        let unknown = id.filter(|_| ended == Ended::Unknown);
         // Asked again, it may only come to be known what became of it.
         if before.is_none() || matches!((&*before, &ended), (Some((_, Ended::Unknown)), Ended::Done(_))) {
             match &ended {
@@ -273,15 +287,9 @@ impl World {
                 Ended::Refused(refusal) => workload.told(ask, Err(refusal)),
                 Ended::Unknown => {}
             }
-            *before = Some((now, ended));
+            *before = Some((self.now, ended));
         }
-        if let Some(id) = unknown {
-            let wait = self.chance.below(OUTCOME_MICROS_MAX);
-            self.at(now + wait, Event::Outcome(partition, id));
-        }
-        if again && self.phase != Phase::Over && self.chance.once_in(2) {
-            self.ask_again(partition, operation);
-        }
+        Ok(())
     }
 
     /// Somebody asks the same again under its key, at any gateway.
@@ -289,8 +297,10 @@ impl World {
         let partitions = self.partitions.len();
         let gateways = (partition..self.gateways.len()).step_by(partitions).count();
         let gateway = partition + partitions * self.chance.place(gateways);
-        self.asked_again.0 += 1;
-        self.call(gateway, operation);
+        if self.gateways[gateway].pending() < PENDING_MAX {
+            self.asked_again += 1;
+            self.call(gateway, operation);
+        }
     }
 
     fn call(&mut self, gateway: usize, operation: usize) {

@@ -47,7 +47,7 @@ pub(crate) enum Event {
     },
     Ask(usize),
     /// Somebody asks what became of a request of a partition.
-    Outcome(usize, RequestId),
+    AskFate(usize, RequestId),
     GatewayTick(usize),
     Housekeeping,
     Strike(usize),
@@ -126,8 +126,10 @@ pub(crate) struct World {
     /// Empty between turns: what one turn wants done is laid out on it.
     desk: Desk,
     pub(crate) acknowledged: u64,
-    /// Requests that were asked again under their key, and questions for an outcome that were answered.
-    pub(crate) asked_again: (u64, u64),
+    /// Requests that were asked again under their key.
+    pub(crate) asked_again: u64,
+    /// Times that it was told for certain what became of a request.
+    pub(crate) fates_told: u64,
     pub(crate) verdict: Option<Verdict>,
     pub(crate) undecided: u64,
     /// Whoever comes to lead until then has bad luck.
@@ -152,8 +154,10 @@ pub struct Report {
     pub leaders: usize,
     /// Writes that were acknowledged.
     pub acknowledged: u64,
-    /// Requests that were asked again under their key, and questions for an outcome that were answered.
-    pub asked_again: (u64, u64),
+    /// Requests that were asked again under their key.
+    pub asked_again: u64,
+    /// Times that it was told for certain what became of a request.
+    pub fates_told: u64,
     /// Operations in all, and those of which the outcome is not known.
     pub operations: (usize, usize),
     /// Histories for which no order was found and none was ruled out, within the steps allowed.
@@ -228,7 +232,8 @@ impl World {
             one_diverged: false,
             desk: Desk::default(),
             acknowledged: 0,
-            asked_again: (0, 0),
+            asked_again: 0,
+            fates_told: 0,
             verdict: None,
             undecided: 0,
             unlucky_leaders_until: 0,
@@ -271,7 +276,7 @@ impl World {
             Event::Start(machine) => self.start(machine),
             Event::Deliver { from, to, packet } => self.deliver(from, to, packet),
             Event::Ask(gateway) => self.ask(gateway),
-            Event::Outcome(partition, id) => self.ask_outcome(partition, id),
+            Event::AskFate(partition, id) => self.ask_fate(partition, id),
             Event::GatewayTick(gateway) => self.gateway_tick(gateway),
             Event::Housekeeping => self.housekeeping(),
             Event::Strike(place) => self.strike(place),
@@ -281,10 +286,15 @@ impl World {
 
     // ---- machines ----
 
-    /// Whether an event for that replica still finds it; if the machine stands still, the event waits.
-    pub(crate) fn reaches(&self, seat: SeatId, incarnation: u64) -> bool {
-        let machine = &self.machines[seat.machine];
-        machine.incarnation == incarnation && machine.seat(seat.partition).is_some_and(|seat| !seat.stopped)
+    /// Whether an event for that process still finds it.
+    pub(crate) fn reaches(&self, machine: usize, incarnation: u64) -> bool {
+        let machine = &self.machines[machine];
+        machine.incarnation == incarnation && machine.process.is_some()
+    }
+
+    /// A replica, as the timeline names it.
+    pub(crate) fn place(&self, SeatId { machine, partition }: SeatId) -> Place {
+        if self.partitions.len() == 1 { Place::Machine(machine) } else { Place::Replica(machine, partition) }
     }
 
     /// The replicas of a machine.
@@ -298,7 +308,7 @@ impl World {
 
     /// Gives a replica something, and has it take a turn soon.
     pub(crate) fn give(&mut self, seat: SeatId, input: Input) {
-        if let Some(running) = self.machines[seat.machine].running(seat.partition) {
+        if let Some(running) = self.machines[seat.machine].seat_mut(seat.partition) {
             running.inbox.push(input);
             self.turn_soon(seat);
         }
@@ -314,18 +324,18 @@ impl World {
     }
 
     pub(crate) fn tick(&mut self, machine: usize, incarnation: u64) {
-        if self.machines[machine].incarnation != incarnation {
+        if !self.reaches(machine, incarnation) {
             return;
         }
         if let Some(until) = self.frozen(machine) {
             return self.at(until, Event::Tick(machine, incarnation));
         }
         let slot = &mut self.machines[machine];
-        let Some(process) = slot.process.as_mut() else { return };
+        let process = slot.process.as_mut().expect("an event reaches a process that runs");
         process.ticks += 1;
         let looks = process.ticks.is_multiple_of(DISK_FREE_TICKS);
         let free = if looks { slot.disk.free_bytes().ok() } else { None };
-        for seat in process.seats.iter_mut().filter(|seat| !seat.stopped) {
+        for seat in &mut process.seats {
             seat.inbox.push(Input::Tick);
             seat.inbox.extend(free.map(|bytes| Input::DiskFree { bytes }));
         }
@@ -339,7 +349,7 @@ impl World {
     }
 
     pub(crate) fn turn(&mut self, seat: SeatId, incarnation: u64) {
-        if !self.reaches(seat, incarnation) {
+        if !self.reaches(seat.machine, incarnation) {
             return;
         }
         if let Some(until) = self.frozen(seat.machine) {
@@ -369,7 +379,7 @@ impl World {
                 return self.broken(promise, words);
             }
             let when = self.now + self.latency(machine, self.plan.sync);
-            let turned = self.machines[machine].running(partition).expect("it took a turn");
+            let turned = self.machines[machine].seat_mut(partition).expect("it took a turn");
             assert!(turned.frame.replace(frame).is_none(), "one frame is outstanding at most");
             self.at(when, Event::Persist(seat, incarnation));
         }
@@ -403,7 +413,7 @@ impl World {
         }
         for job in desk.jobs.drain(..) {
             let when = self.now + self.latency(machine, self.plan.job);
-            let turned = self.machines[machine].running(partition).expect("it took a turn");
+            let turned = self.machines[machine].seat_mut(partition).expect("it took a turn");
             turned.jobs_begun += 1;
             turned.jobs.insert(turned.jobs_begun, job);
             let number = turned.jobs_begun;
@@ -413,9 +423,13 @@ impl World {
             self.note(seat, note);
         }
         if let Some(stop) = desk.stop.take() {
-            self.stopped(seat, Some(stop));
-        } else if desk.drained {
-            self.drained(seat);
+            return self.stopped(seat, Some(stop));
+        }
+        // Others need its replicas meanwhile: a process that is to stop goes on with every partition until all have drained.
+        let Some(process) = self.machines[machine].process.as_mut() else { return };
+        process.seats[partition].drained = desk.drained;
+        if desk.drained && process.seats.iter().all(|seat| seat.drained) {
+            self.stopped(seat, None);
         }
     }
 
@@ -425,10 +439,12 @@ impl World {
         if slot.slow_until > self.now { ordinary * 20 + 5_000 } else { ordinary }
     }
 
-    pub(crate) fn note(&mut self, SeatId { machine, partition }: SeatId, note: Note) {
+    pub(crate) fn note(&mut self, seat: SeatId, note: Note) {
+        let SeatId { machine, partition } = seat;
+        let place = self.place(seat);
         match note {
             Note::Leads { term, at } => {
-                self.timeline.add(self.now, Place::Machine(machine), What::Leads { partition, term: Term(term), from: at });
+                self.timeline.add(self.now, place, What::Leads(Term(term), at));
                 let id = self.machines[machine].id();
                 if let Err((promise, words)) = self.partitions[partition].judge.leaders.leads(term, id) {
                     return self.broken(promise, words);
@@ -439,7 +455,7 @@ impl World {
                 }
             }
             Note::Members { at, members } => {
-                self.timeline.add(self.now, Place::Machine(machine), What::Note(format!("members at {at}: {members:?}")));
+                self.timeline.add(self.now, place, What::Note(format!("members at {at}: {members:?}")));
                 let known = &mut self.partitions[partition];
                 if at > known.members.0 {
                     known.judge.executed.members(members.clone());
@@ -449,20 +465,20 @@ impl World {
             // Its memory failed, once.
             Note::Diverged { .. } if buggify::happened("memory fails") && !self.one_diverged => {
                 self.one_diverged = true;
-                self.timeline.add(self.now, Place::Machine(machine), What::Note(format!("{note:?}")));
+                self.timeline.add(self.now, place, What::Note(format!("{note:?}")));
             }
             Note::Diverged { at, what } => {
                 self.broken("replicas agree", format!("machine {machine} at entry {at}: {what}"));
             }
             Note::PeerNonsense { from, what } => self.broken("peers make sense", format!("{from}: {what}")),
             Note::Bug { method, what } => self.broken("the service does not fail", format!("{method}: {what}")),
-            other => self.timeline.add(self.now, Place::Machine(machine), What::Note(format!("{other:?}"))),
+            other => self.timeline.add(self.now, place, What::Note(format!("{other:?}"))),
         }
     }
 
     pub(crate) fn persist(&mut self, seat: SeatId, incarnation: u64) {
         let machine = seat.machine;
-        if !self.reaches(seat, incarnation) {
+        if !self.reaches(machine, incarnation) {
             return;
         }
         // The system finishes a write also while the process stands still.
@@ -477,13 +493,13 @@ impl World {
 
     pub(crate) fn work(&mut self, seat: SeatId, incarnation: u64, job: u64) {
         let machine = seat.machine;
-        if !self.reaches(seat, incarnation) {
+        if !self.reaches(machine, incarnation) {
             return;
         }
         if let Some(until) = self.frozen(machine) {
             return self.at(until, Event::Work(seat, incarnation, job));
         }
-        let running = self.machines[machine].running(seat.partition).expect("an event reaches a replica that runs");
+        let running = self.machines[machine].seat_mut(seat.partition).expect("an event reaches a replica that runs");
         let job = running.jobs.remove(&job).expect("a job is done once");
         let disk = Arc::clone(&running.disk);
         let done = catch_unwind(AssertUnwindSafe(|| job.run(&*disk)));

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use onebox_replica::entry::Record;
-use onebox_service::Refusal;
 use onebox_service::attempt::RequestId;
+use onebox_service::{Code, Refusal};
 use onebox_store::LogIndex;
 
 use super::Breach;
@@ -16,6 +16,15 @@ const PROMISE: &str = "requests take effect once";
 pub(crate) struct Effects {
     of_requests: BTreeMap<(u64, u64), (LogIndex, u64)>,
     of_keys: BTreeMap<String, (LogIndex, u64)>,
+}
+
+/// Somebody asked again, under its key, for what a client had been told to be done, and was refused. The platform refuses for reasons of
+/// the moment, a feature because of the state: it must not have been asked. And the key must be known as that of this request.
+pub(crate) fn refused_again(refusal: &Refusal) -> Result<(), Breach> {
+    if refusal.kind.is_empty() && refusal.code != Code::Aborted {
+        return Ok(());
+    }
+    Err((PROMISE, format!("a request was done, and asked again under its key it was refused: {}", refusal.message)))
 }
 
 impl Effects {
@@ -42,17 +51,6 @@ impl Effects {
                 );
                 Err((PROMISE, words))
             }
-        }
-    }
-
-    /// A client was told that what it asked under a key is refused, where somebody had been told before that it was done. The platform
-    /// refuses for reasons of the moment, a feature because of the state: it must not have been asked, if the request had taken effect.
-    pub(crate) fn refused_again(&self, key: Option<&str>, refusal: &Refusal) -> Result<(), Breach> {
-        match key.filter(|key| self.of_keys.contains_key(*key) && !refusal.kind.is_empty()) {
-            Some(key) => {
-                Err((PROMISE, format!("the request with the key {key} was done, and asked again it was refused: {}", refusal.message)))
-            }
-            None => Ok(()),
         }
     }
 

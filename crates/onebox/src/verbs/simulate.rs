@@ -13,7 +13,7 @@ use onebox_service::Service;
 use onebox_service::buggify::IS_COMPILED;
 use onebox_simulator::register::RegisterWorkload;
 use onebox_simulator::specs::SpecWorkload;
-use onebox_simulator::{FAULTS, Fault, Options, Report, Verdict, Workload, run, shrink};
+use onebox_simulator::{FAULTS, Fault, Options, PARTITIONS_MAX, Report, Verdict, Workload, run, shrink};
 
 use crate::verbs::terminal::print;
 
@@ -221,8 +221,8 @@ fn ordered(arguments: &ArgMatches) -> Result<Ordered, String> {
     if options.machines == Some(0) {
         return Err("--nodes 0: a cluster has a machine at least".to_owned());
     }
-    if options.partitions == Some(0) {
-        return Err("--partitions 0: a cluster has a partition at least".to_owned());
+    if options.partitions.is_some_and(|partitions| !(1..=PARTITIONS_MAX).contains(&partitions)) {
+        return Err(format!("--partitions is from 1 to {PARTITIONS_MAX}"));
     }
     let asks = match (arguments.get_flag("toy"), arguments.get_flag("specs")) {
         (false, false) => Asks::Workload,
@@ -271,7 +271,8 @@ struct Summary {
     twice: u64,
     micros: u64,
     undecided: u64,
-    asked_again: (u64, u64),
+    asked_again: u64,
+    fates_told: u64,
     leaders: Vec<usize>,
     acknowledged: Vec<u64>,
     faults: BTreeMap<Fault, (u64, u64)>,
@@ -294,8 +295,8 @@ impl Summary {
         self.micros += report.micros * if again.is_some() { 2 } else { 1 };
         self.hashes.insert(options.seed, report.trace_hash);
         self.undecided += report.undecided;
-        self.asked_again.0 += report.asked_again.0;
-        self.asked_again.1 += report.asked_again.1;
+        self.asked_again += report.asked_again;
+        self.fates_told += report.fates_told;
         self.leaders.push(report.leaders);
         self.acknowledged.push(report.acknowledged);
         for (fault, (struck, missed)) in &report.faults {
@@ -359,8 +360,8 @@ impl Summary {
             leaders.first().unwrap_or(&0),
             acknowledged.first().unwrap_or(&0)
         );
-        let (again, outcomes) = self.asked_again;
-        let _ = writeln!(out, "in all: {again} requests asked again under their key, {outcomes} questions for an outcome answered");
+        let (again, fates) = (self.asked_again, self.fates_told);
+        let _ = writeln!(out, "in all: {again} requests asked again under their key, {fates} fates told for certain");
         if self.undecided > 0 {
             let _ = writeln!(out, "{} histories were too hard to decide: too many outcomes are unknown", self.undecided);
         }
