@@ -8,7 +8,6 @@ use std::collections::VecDeque;
 
 use onebox_service::attempt::{Attempt, Command, Fate, Reply, RequestId, Sequence};
 use onebox_service::buggify::buggify;
-use onebox_service::planted::planted;
 use onebox_service::{Code, Fault, Time};
 use onebox_store::log::{self, Cut};
 use onebox_store::names::NodeId;
@@ -324,9 +323,8 @@ impl Replica {
     /// say it. If no entry is behind the deadline and this clock is, the request is withdrawn, which is one.
     fn fate_of(&mut self, clock: Clock, id: RequestId) -> Result<Fate, Fault> {
         let fate = self.execution.requests.fate(&self.execution.state, id, self.last_time())?;
-        let late = fate == Fate::Pending && self.log_time(clock) > id.not_after;
-        if !late || self.disk_is_low() || planted("a fate told by the clock") {
-            return Ok(if late && !self.disk_is_low() { Fate::NoEffect } else { fate });
+        if fate != Fate::Pending || self.log_time(clock) <= id.not_after || self.disk_is_low() {
+            return Ok(fate);
         }
         self.begin_entry(clock)?;
         let withdraw = Attempt { id, acknowledged_below: Sequence(0), command: Command::Withdraw };

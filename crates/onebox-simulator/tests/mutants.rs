@@ -10,7 +10,7 @@ use onebox_simulator::register::RegisterWorkload;
 use onebox_simulator::{Options, Verdict, run};
 
 /// Each, and the virtual seconds of a run that looks for it.
-const MUTANTS: [(&str, u64); 22] = [
+const MUTANTS: [(&str, u64); 21] = [
     ("acknowledged before the sync", 30),
     ("a failed sync taken for success", 30),
     ("term and vote forgotten", 30),
@@ -25,7 +25,6 @@ const MUTANTS: [(&str, u64); 22] = [
     ("requests missing from snapshots", 60),
     ("the request table is not asked", 30),
     ("a key is not asked for", 30),
-    ("a fate told by the clock", 60),
     ("damage cut like a torn end", 60),
     ("a wiped node rejoins as the old one", 60),
     ("a refusal believed at once", 30),
