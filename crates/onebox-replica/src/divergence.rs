@@ -85,7 +85,7 @@ impl Replica {
             return;
         }
         if self.consensus.leader() == Some(self.consensus.id())
-            && let Some(successor) = self.consensus.best_successor(|peer| !self.has_diverged(peer))
+            && let Some(successor) = self.consensus.best_successor(|peer| self.may_be_given_leadership(peer))
         {
             // Asked again at the next tick, if it does not come to it.
             let _ = self.consensus.transfer_leadership(successor);

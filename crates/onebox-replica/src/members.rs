@@ -23,6 +23,7 @@ impl Replica {
         self.hear_clock(clock, &message);
         self.confirming.hear(&message, self.consensus.membership());
         let from = PeerId(message.from);
+        self.hear_draining(from, message.draining);
         let heard = match message.body {
             Some(PeerBody::Consensus(said)) => {
                 // Too many rows wait for the flusher: the leader sends the entries again later.
@@ -80,6 +81,7 @@ impl Replica {
         self.confirming.keep(&members);
         self.builds.keep(&members);
         self.skew.keep(&members);
+        self.draining_peers.retain(|peer| members.contains(*peer));
         if let Some((begun, in_term, _)) = self.changing
             && index > begun
             && term == in_term
@@ -107,6 +109,19 @@ impl Replica {
         self.reply(token, reply);
     }
 
+    fn hear_draining(&mut self, from: PeerId, draining: bool) {
+        if !draining {
+            self.draining_peers.remove(&from);
+        } else if self.consensus.membership().contains(from) {
+            self.draining_peers.insert(from);
+        }
+    }
+
+    /// Timeline to avoid: two nodes stop, each hands leadership to the other at once, again and again, and nobody serves.
+    pub(crate) fn may_be_given_leadership(&self, peer: PeerId) -> bool {
+        !self.has_diverged(peer) && !self.draining_peers.contains(&peer)
+    }
+
     /// The node is to stop: somebody else leads first, if there is somebody.
     pub(crate) fn drain(&mut self) {
         self.draining = true;
@@ -115,7 +130,7 @@ impl Replica {
 
     pub(crate) fn hand_over_for_drain(&mut self) {
         if self.consensus.leads()
-            && let Some(successor) = self.consensus.best_successor(|peer| !self.has_diverged(peer))
+            && let Some(successor) = self.consensus.best_successor(|peer| self.may_be_given_leadership(peer))
         {
             // Asked again at the next tick, if it does not come to it.
             let _ = self.consensus.transfer_leadership(successor);
@@ -124,6 +139,6 @@ impl Replica {
 
     /// Whether a drain still waits for somebody else to lead.
     pub(crate) fn hands_over(&self) -> bool {
-        self.consensus.leads() && self.consensus.best_successor(|peer| !self.has_diverged(peer)).is_some()
+        self.consensus.leads() && self.consensus.best_successor(|peer| self.may_be_given_leadership(peer)).is_some()
     }
 }

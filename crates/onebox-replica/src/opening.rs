@@ -3,7 +3,7 @@
 //! A fetched snapshot is installed first; then the base is opened at its position, the log is opened behind it, and the
 //! consensus goes on from both.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use onebox_service::planted::planted;
@@ -95,6 +95,7 @@ impl Replica {
             changing: None,
             disk_low: false,
             draining: false,
+            draining_peers: BTreeSet::new(),
             stopped: None,
             jobs: Jobs::default(),
             log_bytes_unflushed: 0,

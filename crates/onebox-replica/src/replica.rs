@@ -4,7 +4,7 @@
 //! life of an entry: open (execution.rs) -> sealed and proposed -> on the disk -> committed -> published -> released.
 //! After a fault it does nothing more; a restart goes on from what the disk holds.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use onebox_service::attempt::{Attempt, Command, Fate, Reply, RequestId, Sequence};
 use onebox_service::buggify::buggify;
@@ -140,6 +140,8 @@ pub struct Replica {
     pub(crate) changing: Option<(LogIndex, Term, Token)>,
     pub(crate) disk_low: bool,
     pub(crate) draining: bool,
+    /// Peers that said so of themselves.
+    pub(crate) draining_peers: BTreeSet<PeerId>,
     pub(crate) stopped: Option<Stop>,
     pub(crate) jobs: Jobs,
     pub(crate) log_bytes_unflushed: u64,
@@ -266,6 +268,7 @@ impl Replica {
         let applied = self.consensus.progress().0.0;
         for message in &mut self.effects.messages {
             (message.clock, message.newest_version, message.applied) = (clock.wall.0, newest_version, applied);
+            message.draining = self.draining;
         }
         self.confirm_entries();
         let full = self.reads.held() >= self.limits.held_answers_max;

@@ -81,7 +81,8 @@ impl Replica {
             self.effects.notes.push(if skewed { Note::ClockSkewed { ahead } } else { Note::ClockAgrees });
         }
         if skewed && self.consensus.leads() {
-            let successor = self.consensus.best_successor(|peer| self.skew.is_close(peer, clock, ahead) && !self.has_diverged(peer));
+            let successor =
+                self.consensus.best_successor(|peer| self.skew.is_close(peer, clock, ahead) && self.may_be_given_leadership(peer));
             if let Some(successor) = successor {
                 // Asked again at the next tick, if it does not come to it.
                 let _ = self.consensus.transfer_leadership(successor);

@@ -1,4 +1,4 @@
-//! Bounds that only show among several replicas: three of them, whose messages a test lets pass, changes or drops.
+//! What only shows among several replicas: three of them, whose messages a test lets pass, changes or drops.
 
 use onebox_replica::peer::{ConsensusKind, Fetch, PeerBody};
 use onebox_replica::{Beginning, Confirm, Input, Limits, PeerId, PeerMessage, Token};
@@ -82,6 +82,29 @@ impl Peers {
     fn segments(&self, place: usize) -> usize {
         self.rigs[place].disk.files().iter().filter(|file| file.starts_with("log/") && file.ends_with(".seg")).count()
     }
+}
+
+/// Each handed leadership to the other, at every tick, and nobody served.
+#[test]
+fn of_three_of_which_two_are_to_stop_the_third_comes_to_lead() {
+    let (mut peers, leader) = Peers::three(Limits::default(), Confirm::Replicated);
+    if leader == 0 {
+        let token = peers.rigs[0].token();
+        peers.rigs[0].inputs.push(Input::Transfer(token, peers.ids[1]));
+        peers.tick(&mut |_, _| true);
+    }
+    let before = peers.rigs[0].replica.status();
+    assert!(!before.leads);
+    // Of peers with equal logs the last is chosen: these two would choose each other.
+    for place in [1, 2] {
+        peers.rigs[place].inputs.push(Input::Drain);
+    }
+    for _ in 0..20 {
+        peers.tick(&mut |_, _| true);
+    }
+    let status = peers.rigs[0].replica.status();
+    assert!(status.serves, "{status:?}");
+    assert!(status.term.0 <= before.term.0 + 3, "from {:?} to {:?}", before.term, status.term);
 }
 
 #[test]
