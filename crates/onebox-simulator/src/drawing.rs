@@ -68,11 +68,14 @@ impl Drawing {
                 self.lanes.lanes[lane].marks.push(mark(MarkKind::Crash, "an empty disk".to_owned()));
             }
             What::Leads(..) => {
-                let partition = if let Place::Replica(_, partition) = line.place { partition } else { 0 };
+                let (partition, label) = match line.place {
+                    Place::Replica(_, partition) => (partition, format!("partition {partition} {}", line.what)),
+                    Place::Machine(_) | Place::Gateway(_) | Place::World => (0, line.what.to_string()),
+                };
                 for machine in 0..self.machines {
                     self.end_lead((machine, partition), at);
                 }
-                self.leads.insert((lane, partition), (at, line.what.to_string()));
+                self.leads.insert((lane, partition), (at, label));
             }
             What::Sent { to, arrives, words } => {
                 self.lanes.arrows.push(Arrow { from: lane, sent: at, to: *to, arrived: *arrives, label: words.clone() });
