@@ -60,6 +60,8 @@ pub(crate) struct Machine {
     pub(crate) drift_from: u64,
     /// Something turned over a bit on this disk, so that damage is no surprise.
     pub(crate) rotten: bool,
+    /// Something did so in the base that is there.
+    pub(crate) base_rotten: bool,
     pub(crate) chance: Chance,
 }
 
@@ -141,6 +143,7 @@ impl Machine {
             drift: 0,
             drift_from: 0,
             rotten: false,
+            base_rotten: false,
             chance: Chance::stream(seed, "machine", number as u64),
         }
     }
@@ -235,7 +238,7 @@ impl Machine {
     #[expect(clippy::disallowed_methods, reason = "a killed process gives nothing back either")]
     fn forget(&mut self, seats: Vec<Seat>) {
         self.disk.fail_after(0);
-        if self.rotten {
+        if self.base_rotten {
             // Where pages may make no sense, redb's orderly end may panic, which a killed process does not come to.
             std::mem::forget(seats);
         }
@@ -252,7 +255,7 @@ impl Machine {
         self.kill();
         self.disk.erase();
         self.disk = MemoryDisk::new();
-        self.rotten = false;
+        (self.rotten, self.base_rotten) = (false, false);
         if planted("a wiped node rejoins as the old one") {
             return;
         }

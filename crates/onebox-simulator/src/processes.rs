@@ -63,7 +63,9 @@ impl World {
         }
         let disk = self.machines[machine].disk_of(seat.partition, &self.plan);
         let moved = |disk: Arc<dyn Disk>| disk.rename("base.redb", "base.damaged");
-        if !fault.file.contains("base.redb") || disk.and_then(moved).is_err() {
+        if fault.file.contains("base.redb") && disk.and_then(moved).is_ok() {
+            self.machines[machine].base_rotten = false;
+        } else {
             self.timeline.add(self.now, Place::Machine(machine), What::Wiped);
             self.machines[machine].wipe();
         }

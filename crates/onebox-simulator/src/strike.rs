@@ -328,8 +328,10 @@ impl World {
         for place in &places {
             slot.disk.flip_bit(&file, *place as u64 + (chance >> 32) % value.len() as u64);
         }
-        slot.rotten |= !places.is_empty();
-        !places.is_empty()
+        let struck = !places.is_empty();
+        slot.rotten |= struck;
+        slot.base_rotten |= struck;
+        struck
     }
 
     fn transfer(&mut self, partition: usize, to: usize) -> bool {

@@ -189,7 +189,7 @@ pub fn run(options: &Options, workload: &mut dyn FnMut() -> Box<dyn Workload>) -
         }
         world.step();
     };
-    // Processes on rotten disks are forgotten, not dropped, and hold their disks.
+    // Processes on rotten bases are forgotten, not dropped, and hold their disks.
     for machine in &mut world.machines {
         machine.kill();
         machine.disk.erase();
