@@ -320,6 +320,7 @@ impl Client {
                 self.done(machine, key, response, repeated);
             }
             (Waits::Request(key), Reply::Refused(refusal)) => self.refused(machine, key, &refusal),
+            (Waits::Request(key), Reply::Withdrawn) => self.withdrawn(machine, key),
             (Waits::Request(key), reply @ (Reply::Overloaded | Reply::Retry(_) | Reply::Unknown(_))) => {
                 self.put_off(machine, &reply);
                 // Of an attempt that is not the first, an earlier one may have acted.
@@ -395,6 +396,15 @@ impl Client {
             }
             return;
         }
+        sent.answered.get_or_insert(Answered::Nothing);
+    }
+
+    /// Somebody asked what became of it when its deadline was over, before it came to its turn.
+    fn withdrawn(&mut self, machine: &Machine, key: RequestKey) {
+        assert!(machine.desk.history.effect(key).is_none(), "{key:?} took effect, and is said to be withdrawn");
+        let sent = self.sent.get_mut(&key).expect("what is answered was sent");
+        self.counts.refused += 1;
+        sent.dead = true;
         sent.answered.get_or_insert(Answered::Nothing);
     }
 

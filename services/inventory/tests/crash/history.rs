@@ -38,6 +38,8 @@ pub(crate) struct History {
     /// The digest of the state after an entry, where one was seen.
     digests: BTreeMap<u64, u128>,
     effects: BTreeMap<RequestKey, Effect>,
+    /// Requests that can take no effect any more, by an entry.
+    withdrawn: BTreeMap<RequestKey, u64>,
     keys: BTreeMap<String, KeyEffect>,
     /// The last entry whose frame was reported as synced.
     durable: u64,
@@ -75,8 +77,15 @@ impl History {
             if record.kind == RecordKind::OpenSession {
                 continue;
             }
+            let key = (record.session, record.sequence);
+            if record.kind == RecordKind::Withdraw {
+                assert!(!self.effects.contains_key(&key), "request {key:?} took effect, and is withdrawn in entry {index}");
+                self.withdrawn.insert(key, index);
+                continue;
+            }
+            assert!(!self.withdrawn.contains_key(&key), "request {key:?} takes effect in entry {index}, and was withdrawn");
             let effect = Effect { entry: index, answer: record.answer.to_vec() };
-            if let Some(first) = self.effects.insert((record.session, record.sequence), effect) {
+            if let Some(first) = self.effects.insert(key, effect) {
                 panic!("request {}-{} takes effect in entry {index}, and did in entry {}", record.session, record.sequence, first.entry);
             }
             if record.key.is_empty() {
@@ -96,6 +105,7 @@ impl History {
         }
         self.digests.split_off(&from);
         self.effects.retain(|_, effect| effect.entry < from);
+        self.withdrawn.retain(|_, entry| *entry < from);
         self.keys.retain(|_, effect| effect.entry < from);
     }
 
