@@ -14,8 +14,9 @@ pub(crate) struct LogClock {
 }
 
 impl LogClock {
-    pub(crate) fn new() -> LogClock {
-        LogClock { last: Time(0), offset: None, jumped: false }
+    /// After a last entry of this time.
+    pub(crate) fn after(last: Time) -> LogClock {
+        LogClock { last, offset: None, jumped: false }
     }
 
     /// The latest time seen.
@@ -56,7 +57,7 @@ mod tests {
 
     #[test]
     fn time_never_goes_back() {
-        let mut clock = LogClock::new();
+        let mut clock = LogClock::after(Time(0));
         assert_eq!(clock.now(at(1000, 0), MINUTE), (Time(1000), None));
         clock.seen(Time(1000));
         assert_eq!(clock.now(at(400, 10), MINUTE), (Time(1000), None));
@@ -64,7 +65,7 @@ mod tests {
 
     #[test]
     fn a_leap_forward_is_not_followed_and_told_once() {
-        let mut clock = LogClock::new();
+        let mut clock = LogClock::after(Time(0));
         clock.now(at(1000, 0), MINUTE);
         let leap = 5 * MINUTE;
         assert_eq!(clock.now(at(1010 + leap, 10), MINUTE), (Time(1010), Some(leap)));

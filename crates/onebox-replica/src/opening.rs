@@ -65,14 +65,12 @@ impl Replica {
             first_membership: begun.first,
             hollow,
         };
-        let mut clock = LogClock::new();
-        clock.seen(applied.time);
         let view = state.publish();
         let replica = Replica {
             limits,
             execution: Execution::new(service, limits, state),
             open_replies: Vec::new(),
-            clock,
+            clock: LogClock::after(applied.time),
             effects: Effects::default(),
             consensus: Consensus::start(start),
             queue: Queue::default(),
