@@ -326,7 +326,11 @@ impl Replica {
     /// say it. If no entry is behind the deadline and this clock is, the request is withdrawn, which is one.
     fn fate_of(&mut self, clock: Clock, id: RequestId) -> Result<Fate, Fault> {
         let fate = self.execution.requests.fate(&self.execution.state, id, self.last_time())?;
-        if fate != Fate::Pending || self.log_time(clock) <= id.not_after || self.disk_is_low() {
+        if fate != Fate::Pending || self.log_time(clock) <= id.not_after {
+            return Ok(fate);
+        }
+        if self.disk_is_low() || self.execution.open_bytes() >= self.limits.entry_bytes_max {
+            // Without room to say more, it stays pending: it can be asked again.
             return Ok(fate);
         }
         self.begin_entry(clock)?;

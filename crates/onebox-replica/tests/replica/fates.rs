@@ -67,6 +67,30 @@ fn what_is_said_to_have_no_effect_has_none_with_the_next_leader_either() {
     }
 }
 
+/// However many ask while the log stands still, the open entry does not outgrow what a frame was made for.
+#[test]
+fn into_a_full_entry_nothing_is_withdrawn() {
+    let mut rig = Rig::new(Limits { entry_bytes_max: 300, entries_in_flight_max: 1, ..Limits::default() });
+    let session = rig.session();
+    for sequence in [1, 2] {
+        rig.send(set(session, sequence, "cell", b""));
+        rig.turn();
+    }
+    // One entry waits for the disk, and one of this time is open behind it.
+    let late = RequestId { not_after: rig.clock.wall, ..id(session, 0) };
+    rig.pass(SECOND);
+    for sequence in 3..100 {
+        let token = rig.token();
+        rig.inputs.push(Input::Outcome(token, RequestId { sequence: Sequence(sequence), ..late }));
+    }
+    rig.settle();
+    let told = |fate: Fate| rig.desk.fates.values().filter(|told| **told == fate).count();
+    let (withdrawn, pending) = (told(Fate::NoEffect), told(Fate::Pending));
+    assert!(withdrawn > 1 && pending > 1 && withdrawn + pending == 97, "{withdrawn} and {pending}");
+    assert!(rig.entry_bytes.iter().all(|bytes| *bytes < 600), "{:?}", rig.entry_bytes);
+    assert_eq!(rig.fate(RequestId { sequence: Sequence(99), ..late }), Fate::NoEffect, "it can be asked again");
+}
+
 #[test]
 fn without_room_on_the_disk_nothing_is_withdrawn() {
     let mut rig = Rig::new(Limits { disk_free_min: 1_000, ..Limits::default() });

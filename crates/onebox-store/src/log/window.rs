@@ -10,8 +10,10 @@ use super::format::{FRAME_HEADER_BYTES, FrameHeader, Place, SegmentNumber, frame
 use crate::disk::{DiskFile, SECTOR_BYTES};
 use crate::names::NodeId;
 
-/// How much is read from the file at first, and, each time twice as much, at most: somebody who wants one entry does not read a segment.
-const READ_BYTES: (u64, u64) = (16 << 10, 1 << 20);
+/// How much is read from the file at first: who wants one entry does not read a segment. Each time after that it is twice as much.
+const READ_BYTES_FIRST: u64 = 16 << 10;
+/// How much is read from the file at once, at most, unless a frame is larger.
+const READ_BYTES_MAX: u64 = 1 << 20;
 
 #[derive(Debug)]
 pub(super) struct Window {
@@ -29,7 +31,7 @@ pub(super) struct Window {
 impl Window {
     /// A window over the whole sectors of a segment's first `end` bytes.
     pub(super) fn new(file: Arc<dyn DiskFile>, node: NodeId, segment: SegmentNumber, end: u64) -> Window {
-        Window { file, node, segment, end: end - end % SECTOR_BYTES, start: 0, bytes: Vec::new(), next_read: READ_BYTES.0 }
+        Window { file, node, segment, end: end - end % SECTOR_BYTES, start: 0, bytes: Vec::new(), next_read: READ_BYTES_FIRST }
     }
 
     pub(super) fn segment(&self) -> SegmentNumber {
@@ -52,7 +54,7 @@ impl Window {
         assert!(to <= self.end, "bytes up to {to} of a window that ends at {}", self.end);
         if offset < self.start || to > self.start + self.bytes.len() as u64 {
             let length = self.next_read.max(count as u64).min(self.end - offset);
-            self.next_read = (2 * self.next_read).min(READ_BYTES.1);
+            self.next_read = (2 * self.next_read).min(READ_BYTES_MAX);
             // Nothing may be taken from a buffer that a failed read left half filled: it is gone then.
             let mut bytes = std::mem::take(&mut self.bytes);
             bytes.resize(length as usize, 0);
