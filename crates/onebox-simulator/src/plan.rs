@@ -116,7 +116,12 @@ impl Plan {
             // A frame can hold an entry of any size that the budgets allow, which the small requests here never reach.
             segment_bytes: chance.pick(&[64 * KIB as u64, 128 * KIB as u64, 512 * KIB as u64]),
             // A flush costs more than the requests between two of them: small ones are drawn, and not often.
-            flush_bytes: chance.mostly_last(&[2 * KIB, 32 * KIB, 128 * KIB, 256 * KIB, 256 * KIB, 1024 * KIB]),
+            flush_bytes: match chance.below(32) {
+                0 => 2 * KIB,
+                1..4 => 32 * KIB,
+                4..12 => 256 * KIB,
+                _ => 1024 * KIB,
+            },
             limits,
             turn: chance.pick(&[2, 20, 300]),
             sync: chance.pick(&[(50, 50), (100, 900), (1_000, 4_000)]),
