@@ -115,12 +115,12 @@ impl Plan {
             election_ticks: chance.pick(&[4, 5, 10]),
             // A frame can hold an entry of any size that the budgets allow, which the small requests here never reach.
             segment_bytes: chance.pick(&[64 * KIB as u64, 128 * KIB as u64, 512 * KIB as u64]),
-            // A flush costs more than the requests between two of them: small ones are drawn, and not often.
+            // What is small costs flushes, what is large costs the processor's caches.
             flush_bytes: match chance.below(32) {
                 0 => 2 * KIB,
                 1..4 => 32 * KIB,
-                4..12 => 256 * KIB,
-                _ => 1024 * KIB,
+                4..8 => 1024 * KIB,
+                _ => 128 * KIB,
             },
             limits,
             turn: chance.pick(&[2, 20, 300]),
