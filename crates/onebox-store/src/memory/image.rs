@@ -14,7 +14,8 @@ pub(super) struct Sector(Option<Arc<[u8]>>);
 
 impl Sector {
     pub(super) fn of(bytes: &[u8; SECTOR]) -> Sector {
-        let zero_chunks = bytes.rchunks(CHUNK).take_while(|chunk| **chunk == [0; CHUNK]).count();
+        let (_, chunks) = bytes.as_rchunks::<CHUNK>();
+        let zero_chunks = chunks.iter().rev().take_while(|chunk| **chunk == [0; CHUNK]).count();
         let bytes = &bytes[..SECTOR - zero_chunks * CHUNK];
         let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
         Sector((used > 0).then(|| Arc::from(&bytes[..used])))

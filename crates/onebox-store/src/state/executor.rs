@@ -10,7 +10,7 @@ use onebox_service::keyspace::EachRow;
 use onebox_service::{Bytes, Fault, Keyspace, KeyspaceMut};
 
 use super::digest::{Chain, StateDigest, removal_hash, row_hash};
-use super::generation::Slot;
+use super::generation::{Generation, Slot};
 use super::journal::{Mark, SealedEntry, Write};
 use super::merge::{self, Layer};
 use super::{Applied, Committed, State};
@@ -29,7 +29,7 @@ pub struct EntrySeal {
 }
 
 /// Rows lately read from the base, so that reading and then writing one costs one lookup there, and one that many requests
-/// read costs few. Each has its place by its hash, and stays until another takes it.
+/// read costs few. Each has its place by its hash, and stays until another takes it; a flush brings it up to date.
 #[derive(Debug, Default)]
 pub(super) struct Memo {
     places: Vec<Option<(Bytes, Slot)>>,
@@ -37,7 +37,7 @@ pub(super) struct Memo {
 }
 
 /// How many rows the memo keeps at most.
-const MEMO_ROWS: usize = 256;
+const MEMO_ROWS: usize = 1024;
 
 impl Memo {
     fn place(&self, key: &[u8]) -> usize {
@@ -55,9 +55,13 @@ impl Memo {
         self.places[place] = Some((Bytes::from(key), slot.clone()));
     }
 
-    /// The base is another from now on.
-    pub(super) fn forget(&mut self) {
-        self.places.clear();
+    /// The base holds these rows as well from now on.
+    pub(super) fn flushed(&mut self, rows: &Generation) {
+        for (key, slot) in self.places.iter_mut().flatten() {
+            if let Some(written) = rows.get(key) {
+                slot.clone_from(written);
+            }
+        }
     }
 }
 

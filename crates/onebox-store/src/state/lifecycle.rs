@@ -111,7 +111,7 @@ impl State {
     pub fn flushed(&mut self, flushed: Flushed) -> Retired {
         assert!(self.flushing(), "a flush that is done was begun");
         let older = self.older.take().expect("a flush is of the older generation");
-        self.memo.get_mut().forget();
+        self.memo.get_mut().flushed(&older.rows);
         let base = std::mem::replace(&mut self.base, flushed.base);
         self.publish();
         Retired { _rows: older.rows, _runs: older.runs, _base: base }

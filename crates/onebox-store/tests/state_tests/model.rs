@@ -301,3 +301,19 @@ fn a_mark_of_a_sealed_entry_is_a_bug() {
     state.seal_entry();
     state.undo_to(mark);
 }
+
+#[test]
+fn rows_read_from_the_base_are_known_after_a_flush_and_those_it_wrote_are_new() {
+    let (mut state, _) = world::open(&MemoryDisk::new(), usize::MAX).expect("opens");
+    let put = |key: &[u8], value: &[u8]| (key.to_vec(), Some(value.to_vec()));
+    world::commit(&mut state, &vec![put(b"changed", b"1"), put(b"removed", b"1"), put(b"same", b"1")], 1);
+    world::flush_all(&mut state).expect("flushes");
+    let read =
+        |state: &State| [&b"changed"[..], b"removed", b"same", b"absent"].map(|key| state.get(key).expect("reads").map(|row| row.to_vec()));
+    read(&state);
+    world::commit(&mut state, &vec![put(b"changed", b"2"), (b"removed".to_vec(), None), put(b"absent", b"2")], 2);
+    world::flush_all(&mut state).expect("flushes");
+    let reads = state.base_reads();
+    assert_eq!(read(&state), [Some(b"2".to_vec()), None, Some(b"1".to_vec()), Some(b"2".to_vec())]);
+    assert_eq!(state.base_reads(), reads, "the base is asked for none of them again");
+}
