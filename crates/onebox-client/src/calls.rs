@@ -31,6 +31,13 @@ pub(crate) struct Call {
     pub(crate) refusal: Option<Refusal>,
 }
 
+impl Call {
+    /// Whether it has an idempotency key.
+    pub(crate) fn is_keyed(&self) -> bool {
+        matches!(&self.command, Some(Command::Call { key: Some(_), .. }))
+    }
+}
+
 /// The unsettled requests of one session.
 #[derive(Debug, Default)]
 pub(crate) struct Calls {

@@ -60,7 +60,7 @@ pub enum Outcome {
     Done {
         /// The encoded response.
         response: Vec<u8>,
-        /// Whether the answer was given before.
+        /// Whether it is certain that the answer was given before, to another request with the same idempotency key.
         repeated: bool,
     },
     /// It was not; nothing changed, or the sentence says what is not known.
@@ -237,7 +237,11 @@ impl Client {
 
     fn reply(&mut self, now: Now, id: RequestId, reply: Reply) {
         match reply {
-            Reply::Done { response, repeated } => self.settle(id, Outcome::Done { response, repeated }),
+            Reply::Done { response, repeated } => {
+                // Given before to an attempt of its own, it is new to the caller.
+                let repeated = repeated && self.call_of(id).is_some_and(|call| call.is_keyed() && !call.ambiguous);
+                self.settle(id, Outcome::Done { response, repeated });
+            }
             // An earlier attempt may have taken effect, so that this one was turned away says nothing.
             Reply::Overloaded if self.is_ambiguous(id) => self.retry_later(now, id, true),
             // An earlier attempt may still be on its way: only once it can do nothing is the refusal true.

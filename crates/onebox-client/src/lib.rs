@@ -9,9 +9,11 @@
 
 mod calls;
 mod client;
+mod network;
 mod routes;
 
 pub use client::{Answer, Caller, Client, Effect, Input, Now, Outcome};
+pub use network::{Errand, NetworkClient};
 pub use routes::Routes;
 
 /// Microseconds before the first repetition of an attempt; each further one waits twice as long.
@@ -32,3 +34,9 @@ pub const WINDOW_OPEN_NEXT: u64 = 32_768;
 pub const TOUCH_MICROS: u64 = 600_000_000;
 /// Calls under way at once; a further one is told to come back.
 pub const CALLS_MAX: usize = 32_768;
+/// Microseconds without an answer after which another node is tried.
+pub const SILENCE_MICROS: u64 = 200_000;
+/// Microseconds after which a read that is not answered is asked again.
+pub const READ_AGAIN_MICROS: u64 = 500_000;
+/// Microseconds after which a read is asked again that a node could not answer.
+pub const READ_RETRY_MICROS: u64 = 20_000;

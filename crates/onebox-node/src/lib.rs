@@ -4,15 +4,20 @@
 //! reads. Nothing here decides anything about requests: inputs go in, effects are carried out as
 //! [`onebox_replica::turn`] orders them.
 //!
-//! Reading order: `node` (start and stop), `partition` (the threads), `link` (callers and their answers), `folder`
-//! (the disk), `claim` (one process per data directory), `settings`.
+//! Reading order: `node` (start and stop), `partition` (the threads), `link` (callers and their answers), `door` (the
+//! gateway's way in), `peers` (the other nodes), `cluster` (belonging to one), `folder` (the disk), `claim` (one process
+//! per data directory), `settings`.
 
 mod claim;
+mod cluster;
+mod door;
 pub mod folder;
 mod identity;
 mod link;
 mod node;
-pub mod partition;
+pub mod operate;
+mod partition;
+mod peers;
 mod queries;
 mod settings;
 mod tokens;
@@ -20,4 +25,5 @@ mod tokens;
 pub use onebox_gateway::{SpecAnswers, SpecAsk, SpecForm};
 
 pub use node::{Exit, StartError, serve};
+pub use peers::tls::PeerTls;
 pub use settings::{LogFormat, SETTINGS, SettingDoc, Settings, SettingsError};

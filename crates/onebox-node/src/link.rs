@@ -1,22 +1,27 @@
-//! Callers and their answers: the gateway's backend, driving the client's rules against the partition's executor.
+//! Callers and their answers, between the gateway, the partition's executor and the other nodes.
 //!
-//! A call goes from the caller's task straight into the executor's queue; its answer comes back on the executor's
-//! thread. The client in between is a pure state machine behind a lock that is held for microseconds.
+//! A caller's request goes to the node that leads: straight into this node's executor, or over the connection with
+//! another. What others ask of the executor here comes the same way. Who is asked, and when again, is decided by the
+//! pure state machine of `onebox-client`, behind a lock that is held for microseconds.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use onebox_client::{Caller, Client, Effect, Now, Outcome};
-use onebox_gateway::{Answer, Backend, Call, Health, Pending, RequestOutcome, SpecAnswers};
-use onebox_replica::{Clock, Input, Read, Token};
+use onebox_client::{Caller, Errand, NetworkClient, Now, Outcome};
+use onebox_gateway::{Answer, Health};
+use onebox_replica::{Clock, Input, Membership, PeerId, PeerMessage, Read, Status, Token};
 use onebox_service::attempt::{Attempt, Command, Fate, Reply, RequestId};
-use onebox_service::{Code, Refusal, Service, Time};
+use onebox_service::{Code, MethodId, Refusal, Schema, Service, Time};
 use onebox_store::LogIndex;
 use tokio::sync::oneshot;
 
+use crate::peers::wire::{
+    self, Ask, Order, OrderKind, Packet, Question, Said, Seen, SentAttempt, SentId, SentRead, SentReply, SentStatus, ToReplica, Told,
+};
+use crate::peers::{Ear, NotSent, Peers, Responder};
 use crate::tokens::Tokens;
 
 /// After how long an overloaded node asks to be tried again.
@@ -24,7 +29,9 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// How often the client looks at its deadlines and repetitions.
 const CLIENT_TICK: Duration = Duration::from_millis(20);
 /// Reads have ids of their own, under which nothing can have taken effect.
-const READ_ID: &str = "read-";
+pub(crate) const READ_ID: &str = "read-";
+/// The only partition there is.
+pub(crate) const PARTITION: u32 = 0;
 
 /// The machine's clocks, as the pure crates take them.
 #[derive(Debug, Clone, Copy)]
@@ -43,32 +50,62 @@ impl Clocks {
     }
 }
 
-fn micros(duration: Duration) -> u64 {
+pub(crate) fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// Connects callers with a partition. Shared by the gateway's tasks, the executor and the readers.
+/// What is read.
+#[derive(Debug, Clone)]
+pub(crate) struct ReadAsk {
+    pub(crate) tenant: String,
+    pub(crate) method: MethodId,
+    pub(crate) body: Arc<[u8]>,
+    pub(crate) at_least: LogIndex,
+    /// Uptime.
+    pub(crate) deadline: u64,
+}
+
+/// How the replica here sees its partition, as its executor last told.
+#[derive(Debug, Clone)]
+pub(crate) struct Standing {
+    pub(crate) status: Status,
+    pub(crate) members: Membership,
+}
+
+/// Connects callers with a partition. Shared by the gateway's tasks, the executor, the readers and the connections.
 pub(crate) struct Link {
     service: Arc<dyn Service>,
+    me: u64,
     inputs: SyncSender<Input>,
+    peers: OnceLock<Arc<Peers>>,
     clocks: Clocks,
-    tokens: Tokens,
+    pub(crate) tokens: Tokens,
     position: AtomicU64,
     /// Log time minus uptime, as the executor last saw it.
     log_offset: AtomicU64,
     stopping: AtomicBool,
-    reads: AtomicU64,
+    standing: Mutex<Option<Standing>>,
     health: Mutex<Health>,
     waiting: Mutex<Waiting>,
 }
 
 struct Waiting {
-    client: Client,
+    client: NetworkClient<ReadAsk>,
     next: u64,
     callers: HashMap<u64, oneshot::Sender<Answer>>,
-    attempts: HashMap<u64, RequestId>,
-    reads: HashMap<u64, (String, oneshot::Sender<Answer>)>,
-    fates: HashMap<u64, oneshot::Sender<Result<Fate, Refusal>>>,
+    readers: HashMap<u64, oneshot::Sender<Answer>>,
+    /// What was asked of which node, here or elsewhere.
+    out: HashMap<u64, (u64, Out)>,
+}
+
+/// Who waits for an answer.
+enum Out {
+    Attempt(RequestId),
+    Read(u64),
+    Fate(oneshot::Sender<Result<Fate, Reply>>),
+    Order(oneshot::Sender<Reply>),
+    /// Another node, or an operator.
+    Asker(Responder),
 }
 
 impl Waiting {
@@ -76,62 +113,77 @@ impl Waiting {
         self.next += 1;
         self.next
     }
+
+    fn out(&mut self, node: u64, out: Out) -> u64 {
+        let number = self.next();
+        self.out.insert(number, (node, out));
+        number
+    }
 }
 
 impl Link {
-    pub(crate) fn new(service: Arc<dyn Service>, inputs: SyncSender<Input>, clocks: Clocks, tokens: Tokens) -> Arc<Link> {
+    pub(crate) fn new(service: Arc<dyn Service>, me: PeerId, inputs: SyncSender<Input>, clocks: Clocks, tokens: Tokens) -> Arc<Link> {
         let waiting = Waiting {
-            client: Client::new(),
+            client: NetworkClient::new(vec![me.0]),
             next: 0,
             callers: HashMap::new(),
-            attempts: HashMap::new(),
-            reads: HashMap::new(),
-            fates: HashMap::new(),
+            readers: HashMap::new(),
+            out: HashMap::new(),
         };
         let health = Health { ready: false, reason: "starting".to_owned() };
         Arc::new(Link {
             service,
+            me: me.0,
             inputs,
+            peers: OnceLock::new(),
             clocks,
             tokens,
             position: AtomicU64::new(0),
             log_offset: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
-            reads: AtomicU64::new(0),
+            standing: Mutex::new(None),
             health: Mutex::new(health),
             waiting: Mutex::new(waiting),
         })
     }
 
+    /// There are other nodes.
+    pub(crate) fn set_peers(&self, peers: Arc<Peers>) {
+        assert!(self.peers.set(peers).is_ok(), "the other nodes are told once");
+    }
+
+    pub(crate) fn service(&self) -> &Arc<dyn Service> {
+        &self.service
+    }
+
+    fn schema(&self) -> &'static Schema {
+        self.service.schema()
+    }
+
     // ---- from the executor's side ----
 
-    /// A reply to an attempt, a read or a question.
+    /// A reply to an attempt, a read, a question or an order.
     pub(crate) fn reply(&self, to: Token, reply: Reply, at: LogIndex) {
-        let mut waiting = lock(&self.waiting);
-        if let Some(id) = waiting.attempts.remove(&to.0) {
-            self.step(&mut waiting, onebox_client::Input::Reply(id, reply), at);
-        } else if let Some(sender) = waiting.fates.remove(&to.0) {
-            // The caller may have left; then nobody hears.
-            let _ = sender.send(Err(refusal_of(reply)));
-        } else {
-            drop(waiting);
-            let retry_after = matches!(reply, Reply::Overloaded | Reply::Retry(_)).then_some(RETRY_AFTER);
-            self.answer_read(to, Err(refusal_of(reply)), at, retry_after);
-        }
+        self.replied(self.me, to.0, reply, at);
     }
 
     /// What became of a request somebody asked for.
     pub(crate) fn tell_fate(&self, to: Token, fate: Fate) {
-        if let Some(sender) = lock(&self.waiting).fates.remove(&to.0) {
-            let _ = sender.send(Ok(fate));
-        }
+        self.fate_told(to.0, fate);
+    }
+
+    /// A message of the replica here to one elsewhere. It may be lost.
+    pub(crate) fn send_peer(&self, message: Box<PeerMessage>) {
+        let Some(peers) = self.peers.get() else { return };
+        let to = message.to;
+        // The consensus repeats what was lost.
+        let _ = peers.send(to, Packet::of(Said::Peer(ToReplica { partition: PARTITION, message: Some(*message) })));
     }
 
     /// The answer of a read, from the state at `at`.
-    pub(crate) fn answer_read(&self, to: Token, outcome: Result<Vec<u8>, Refusal>, at: LogIndex, retry_after: Option<Duration>) {
-        let Some((request_id, sender)) = lock(&self.waiting).reads.remove(&to.0) else { return };
-        let position = self.tokens.write(if at == LogIndex(0) { self.published() } else { at });
-        let _ = sender.send(Answer { request_id, position, outcome, repeated: false, retry_after });
+    pub(crate) fn answer_read(&self, to: Token, outcome: Result<Vec<u8>, Refusal>, at: LogIndex) {
+        let reply = outcome.map_or_else(Reply::Refused, |response| Reply::Done { response, repeated: false });
+        self.replied(self.me, to.0, reply, at);
     }
 
     /// The state that readers see is at `index` now.
@@ -144,20 +196,44 @@ impl Link {
         self.log_offset.store(log.0.saturating_sub(uptime), Ordering::Release);
     }
 
+    /// How the replica sees its partition. Once the node is stopping, it is not ready any more.
+    pub(crate) fn stands(&self, standing: Standing, ready: bool, reason: String) {
+        let before = lock(&self.standing).replace(standing.clone());
+        if let Some(peers) = self.peers.get()
+            && before.as_ref().is_none_or(|before| before.members != standing.members || standing.members.is_empty())
+        {
+            let gone = before.map_or_else(Vec::new, |before| before.members.peers());
+            gone.into_iter().filter(|peer| !standing.members.contains(*peer)).for_each(|peer| peers.forget(peer.0));
+            let members: Vec<u64> = standing.members.peers().into_iter().map(|peer| peer.0).collect();
+            let others = if members.is_empty() { peers.known().into_iter().map(|(node, ..)| node).collect() } else { members };
+            // This one first: it knows who leads.
+            let others = others.into_iter().filter(|node| *node != self.me);
+            lock(&self.waiting).client.nodes_are(std::iter::once(self.me).chain(others).collect());
+        }
+        if !self.stopping.load(Ordering::Acquire) {
+            *lock(&self.health) = Health { ready, reason };
+        }
+    }
+
+    pub(crate) fn standing(&self) -> Option<Standing> {
+        lock(&self.standing).clone()
+    }
+
+    /// Whether other nodes vote beside this one.
+    pub(crate) fn is_among_others(&self) -> bool {
+        self.standing().is_some_and(|standing| standing.members.voters.iter().any(|voter| *voter != self.me))
+    }
+
     /// Keeps callers' deadlines, whatever the executor is doing. Runs as long as the node.
     pub(crate) async fn keep_deadlines(self: Arc<Link>) {
         let mut ticks = tokio::time::interval(CLIENT_TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            self.step(&mut lock(&self.waiting), onebox_client::Input::Tick, LogIndex(0));
-        }
-    }
-
-    /// How the executor is doing. Once the node is stopping, it is not ready any more.
-    pub(crate) fn set_health(&self, ready: bool, reason: String) {
-        if !self.stopping.load(Ordering::Acquire) {
-            *lock(&self.health) = Health { ready, reason };
+            let mut waiting = lock(&self.waiting);
+            let now = self.now();
+            let errands = waiting.client.tick(now);
+            self.run(&mut waiting, now, errands, LogIndex(0));
         }
     }
 
@@ -167,13 +243,18 @@ impl Link {
         *lock(&self.health) = Health { ready: false, reason };
     }
 
+    pub(crate) fn health(&self) -> Health {
+        lock(&self.health).clone()
+    }
+
     /// Microseconds since the process started.
     pub(crate) fn uptime(&self) -> u64 {
         self.clocks.read().uptime
     }
 
+    /// To be asked while the client is locked, so that for the client time never goes back.
     fn now(&self) -> Now {
-        let uptime = self.clocks.read().uptime;
+        let uptime = self.uptime();
         Now { uptime, log: Time(uptime.saturating_add(self.log_offset.load(Ordering::Acquire))) }
     }
 
@@ -181,51 +262,127 @@ impl Link {
     pub(crate) fn stopped(&self, why: &str) {
         self.set_stopping(why.to_owned());
         let mut waiting = lock(&self.waiting);
-        self.step(&mut waiting, onebox_client::Input::NodeStopped(why.to_owned()), LogIndex(0));
-        let (reads, fates) = (std::mem::take(&mut waiting.reads), std::mem::take(&mut waiting.fates));
+        let now = self.now();
+        let errands = waiting.client.stopped(now, why.to_owned());
+        self.run(&mut waiting, now, errands, LogIndex(0));
+        let out = std::mem::take(&mut waiting.out);
         drop(waiting);
-        let position = self.tokens.write(self.published());
-        for (request_id, sender) in reads.into_values() {
-            let outcome = Err(Refusal::platform(Code::Unavailable, why));
-            let _ = sender.send(Answer { request_id, position: position.clone(), outcome, repeated: false, retry_after: None });
-        }
-        for sender in fates.into_values() {
-            let _ = sender.send(Err(Refusal::platform(Code::Unavailable, why)));
+        for (_, out) in out.into_values() {
+            self.tell(out, Reply::Retry("this node has stopped"), LogIndex(0));
         }
     }
 
     // ---- the client ----
 
-    fn step(&self, waiting: &mut Waiting, input: onebox_client::Input, at: LogIndex) {
-        let now = self.now();
-        let mut todo = waiting.client.step(now, input);
+    /// Runs errands, and those that follow from them.
+    fn run(&self, waiting: &mut Waiting, now: Now, errands: Vec<Errand<ReadAsk>>, at: LogIndex) {
+        let mut todo = errands;
         while !todo.is_empty() {
             let mut further = Vec::new();
-            for effect in todo {
-                match effect {
-                    Effect::Send(attempt) => further.extend(self.send(waiting, now, attempt)),
-                    Effect::Answer(caller, answer) => self.answer(waiting, caller, answer, at),
+            for errand in todo {
+                match errand {
+                    Errand::Attempt { to, attempt } => further.extend(self.send_attempt(waiting, now, to, attempt)),
+                    Errand::Read { to, number, read } => further.extend(self.send_read(waiting, now, to, number, read)),
+                    Errand::Answer(caller, answer) => self.answer(waiting, caller, answer, at),
+                    Errand::ReadAnswer(number, reply) => self.answer_reader(waiting, number, reply, at),
                 }
             }
             todo = further;
         }
     }
 
-    fn send(&self, waiting: &mut Waiting, now: Now, attempt: Attempt) -> Vec<Effect> {
-        let (token, id) = (waiting.next(), attempt.id);
-        waiting.attempts.insert(token, id);
-        let reply = match self.inputs.try_send(Input::Attempt(Token(token), attempt)) {
-            Ok(()) => return Vec::new(),
-            Err(TrySendError::Full(_)) => Reply::Overloaded,
-            Err(TrySendError::Disconnected(_)) => Reply::Retry("this node has stopped"),
+    fn send_attempt(&self, waiting: &mut Waiting, now: Now, to: u64, attempt: Attempt) -> Vec<Errand<ReadAsk>> {
+        let id = attempt.id;
+        let number = waiting.out(to, Out::Attempt(id));
+        let sent = if to == self.me {
+            self.input(Input::Attempt(Token(number), attempt))
+        } else {
+            self.ask_node(to, number, Question::Attempt(SentAttempt::of(attempt, self.schema())))
         };
-        waiting.attempts.remove(&token);
-        waiting.client.step(now, onebox_client::Input::Reply(id, reply))
+        let Err(reply) = sent else { return Vec::new() };
+        waiting.out.remove(&number);
+        waiting.client.reply(now, to, id, reply)
+    }
+
+    fn send_read(&self, waiting: &mut Waiting, now: Now, to: u64, read_number: u64, read: ReadAsk) -> Vec<Errand<ReadAsk>> {
+        let number = waiting.out(to, Out::Read(read_number));
+        let ReadAsk { tenant, method, body, at_least, deadline } = read;
+        let sent = if to == self.me {
+            self.input(Input::Read(Read { token: Token(number), tenant, method, body: body.to_vec(), at_least, deadline }))
+        } else {
+            let (method, wait) = (self.schema().info(method).name.to_owned(), deadline.saturating_sub(now.uptime));
+            self.ask_node(to, number, Question::Read(SentRead { tenant, method, body: body.to_vec(), at_least: at_least.0, wait }))
+        };
+        let Err(reply) = sent else { return Vec::new() };
+        waiting.out.remove(&number);
+        waiting.client.read_reply(now, to, read_number, reply)
+    }
+
+    /// Hands something to the executor here; or says why not.
+    fn input(&self, input: Input) -> Result<(), Reply> {
+        self.inputs.try_send(input).map_err(|error| match error {
+            TrySendError::Full(_) => Reply::Overloaded,
+            TrySendError::Disconnected(_) => Reply::Retry("this node has stopped"),
+        })
+    }
+
+    fn ask_node(&self, to: u64, number: u64, question: Question) -> Result<(), Reply> {
+        let ask = Ask { number, partition: PARTITION, question: Some(question) };
+        let sent = self.peers.get().map_or(Err(NotSent::Unreachable), |peers| peers.send(to, Packet::of(Said::Ask(ask))));
+        sent.map_err(|not_sent| match not_sent {
+            NotSent::Full => Reply::Overloaded,
+            NotSent::Unreachable => Reply::Retry("the node that leads cannot be reached"),
+        })
+    }
+
+    /// A node said something to what it was asked.
+    fn replied(&self, from: u64, number: u64, reply: Reply, at: LogIndex) {
+        let mut waiting = lock(&self.waiting);
+        let Some((_, out)) = waiting.out.remove(&number) else { return };
+        let now = self.now();
+        let errands = match out {
+            Out::Attempt(id) => waiting.client.reply(now, from, id, reply),
+            Out::Read(number) => waiting.client.read_reply(now, from, number, reply),
+            Out::Fate(_) | Out::Order(_) => {
+                if let Reply::Elsewhere(leader) = &reply {
+                    waiting.client.elsewhere(from, *leader);
+                }
+                drop(waiting);
+                return self.tell(out, reply, at);
+            }
+            Out::Asker(_) => {
+                drop(waiting);
+                return self.tell(out, reply, at);
+            }
+        };
+        self.run(&mut waiting, now, errands, at);
+    }
+
+    fn fate_told(&self, number: u64, fate: Fate) {
+        match lock(&self.waiting).out.remove(&number) {
+            // Whoever asked may have left; then nobody hears.
+            Some((_, Out::Fate(sender))) => drop(sender.send(Ok(fate))),
+            Some((_, Out::Asker(responder))) => responder.answer(Told::fate(responder.number, fate, self.now().log)),
+            Some((_, Out::Attempt(_) | Out::Read(_) | Out::Order(_))) | None => {}
+        }
+    }
+
+    fn tell(&self, out: Out, reply: Reply, at: LogIndex) {
+        match out {
+            Out::Fate(sender) => drop(sender.send(Err(reply))),
+            Out::Order(sender) => drop(sender.send(reply)),
+            Out::Asker(responder) => responder.answer(Told::reply(responder.number, reply, at, self.now().log)),
+            // The client has told their callers.
+            Out::Attempt(_) | Out::Read(_) => {}
+        }
+    }
+
+    fn position_at(&self, at: LogIndex) -> String {
+        self.tokens.write(if at == LogIndex(0) { self.published() } else { at })
     }
 
     fn answer(&self, waiting: &mut Waiting, caller: Caller, answer: onebox_client::Answer, at: LogIndex) {
         let Some(sender) = waiting.callers.remove(&caller.0) else { return };
-        let position = self.tokens.write(if at == LogIndex(0) { self.published() } else { at });
         let request_id = answer.id.map_or_else(|| format!("{READ_ID}{:x}", caller.0), |id| id.to_string());
         let (outcome, repeated, retry_after) = match answer.outcome {
             Outcome::Done { response, repeated } => (Ok(response), repeated, None),
@@ -235,152 +392,183 @@ impl Link {
             }
             Outcome::Overloaded => (Err(refusal_of(Reply::Overloaded)), false, Some(RETRY_AFTER)),
         };
-        let _ = sender.send(Answer { request_id, position, outcome, repeated, retry_after });
+        let _ = sender.send(Answer { request_id, position: self.position_at(at), outcome, repeated, retry_after });
     }
 
-    fn command(&self, command: Command, deadline: Duration) -> oneshot::Receiver<Answer> {
+    fn answer_reader(&self, waiting: &mut Waiting, number: u64, reply: Option<Reply>, at: LogIndex) {
+        let Some(sender) = waiting.readers.remove(&number) else { return };
+        let retry_after = matches!(reply, Some(Reply::Overloaded | Reply::Retry(_))).then_some(RETRY_AFTER);
+        let outcome = match reply {
+            Some(Reply::Done { response, .. }) => Ok(response),
+            Some(reply) => Err(refusal_of(reply)),
+            None => Err(Refusal::platform(Code::DeadlineExceeded, "no answer before the deadline")),
+        };
+        let request_id = format!("{READ_ID}{number:x}");
+        let _ = sender.send(Answer { request_id, position: self.position_at(at), outcome, repeated: false, retry_after });
+    }
+
+    /// Has a request carried out.
+    pub(crate) fn command(&self, command: Command, deadline: Duration) -> oneshot::Receiver<Answer> {
         let (sender, receiver) = oneshot::channel();
-        let deadline = self.clocks.read().uptime.saturating_add(micros(deadline));
         let mut waiting = lock(&self.waiting);
+        let now = self.now();
         let caller = waiting.next();
         waiting.callers.insert(caller, sender);
-        self.step(&mut waiting, onebox_client::Input::Call(Caller(caller), command, deadline), LogIndex(0));
+        let errands = waiting.client.call(now, Caller(caller), command, now.uptime.saturating_add(micros(deadline)));
+        self.run(&mut waiting, now, errands, LogIndex(0));
         receiver
     }
 
-    fn read(&self, call: Call, request_id: String) -> Result<oneshot::Receiver<Answer>, Box<Answer>> {
-        let at_least = match call.at_least.as_deref().map(|token| (self.tokens.read(token), token)) {
-            None => LogIndex(0),
-            Some((Some(index), _)) => index,
-            Some((None, token)) => {
-                let words =
-                    format!("{token:?} is not a position that this service gave; Onebox-At-Least takes an Onebox-Position as it was");
-                return Err(Box::new(self.at_once(request_id, Refusal::platform(Code::InvalidArgument, words), None)));
-            }
-        };
+    /// Has a read answered.
+    pub(crate) fn read(&self, read: ReadAsk) -> oneshot::Receiver<Answer> {
         let (sender, receiver) = oneshot::channel();
-        let deadline = self.clocks.read().uptime.saturating_add(micros(call.deadline));
         let mut waiting = lock(&self.waiting);
-        let token = waiting.next();
-        waiting.reads.insert(token, (request_id, sender));
-        let read = Read { token: Token(token), tenant: call.tenant, method: call.method, body: call.body, at_least, deadline };
-        if let Err(error) = self.inputs.try_send(Input::Read(read)) {
-            let (request_id, _) = waiting.reads.remove(&token).expect("it was just put there");
-            let reply = match error {
-                TrySendError::Full(_) => Reply::Overloaded,
-                TrySendError::Disconnected(_) => Reply::Retry("this node has stopped"),
-            };
-            return Err(Box::new(self.at_once(request_id, refusal_of(reply), Some(RETRY_AFTER))));
-        }
-        Ok(receiver)
+        let now = self.now();
+        let number = waiting.next();
+        waiting.readers.insert(number, sender);
+        let deadline = read.deadline;
+        let errands = waiting.client.read(now, number, read, deadline);
+        self.run(&mut waiting, now, errands, LogIndex(0));
+        receiver
     }
 
-    fn at_once(&self, request_id: String, refusal: Refusal, retry_after: Option<Duration>) -> Answer {
-        Answer { request_id, position: self.tokens.write(self.published()), outcome: Err(refusal), repeated: false, retry_after }
+    /// The id for a read that is refused before anybody is asked.
+    pub(crate) fn read_id(&self) -> String {
+        format!("{READ_ID}{:x}", lock(&self.waiting).next())
     }
 
-    fn published(&self) -> LogIndex {
+    pub(crate) fn published(&self) -> LogIndex {
         LogIndex(self.position.load(Ordering::Acquire))
     }
 
-    fn ask(&self, id: RequestId) -> Result<oneshot::Receiver<Result<Fate, Refusal>>, Refusal> {
+    /// Asks whoever leads, as far as is known, what became of a request.
+    pub(crate) fn ask_fate(&self, id: RequestId) -> oneshot::Receiver<Result<Fate, Reply>> {
         let (sender, receiver) = oneshot::channel();
+        self.ask_leader(Out::Fate(sender), |token| Input::Outcome(token, id), Question::Fate(SentId::of(id)));
+        receiver
+    }
+
+    /// Gives an order to whoever leads, as far as is known.
+    pub(crate) fn order(&self, order: Order) -> oneshot::Receiver<Reply> {
+        let (sender, receiver) = oneshot::channel();
+        self.ask_leader(Out::Order(sender), |token| ordered(token, order), Question::Order(order));
+        receiver
+    }
+
+    fn ask_leader(&self, out: Out, here: impl FnOnce(Token) -> Input, elsewhere: Question) {
         let mut waiting = lock(&self.waiting);
-        let token = waiting.next();
-        waiting.fates.insert(token, sender);
-        if self.inputs.try_send(Input::Outcome(Token(token), id)).is_err() {
-            waiting.fates.remove(&token);
-            return Err(refusal_of(Reply::Overloaded));
+        let to = waiting.client.target();
+        let number = waiting.out(to, out);
+        let sent = if to == self.me { self.input(here(Token(number))) } else { self.ask_node(to, number, elsewhere) };
+        let Err(reply) = sent else { return };
+        let Some((_, out)) = waiting.out.remove(&number) else { return };
+        if let Reply::Retry(_) = reply {
+            waiting.client.elsewhere(to, None);
         }
-        Ok(receiver)
+        drop(waiting);
+        self.tell(out, reply, LogIndex(0));
+    }
+
+    // ---- from other nodes ----
+
+    /// Asks the executor here for somebody else.
+    fn ask_here(&self, responder: Responder, input: impl FnOnce(Token) -> Result<Input, Reply>) {
+        let mut waiting = lock(&self.waiting);
+        let number = waiting.out(self.me, Out::Asker(responder));
+        if let Err(reply) = input(Token(number)).and_then(|input| self.input(input))
+            && let Some((_, out)) = waiting.out.remove(&number)
+        {
+            drop(waiting);
+            self.tell(out, reply, LogIndex(0));
+        }
+    }
+
+    fn read_for(&self, token: Token, read: SentRead) -> Result<Input, Reply> {
+        let SentRead { tenant, method, body, at_least, wait } = read;
+        let method = self.schema().method(&method).ok_or_else(|| wire::no_method(&method))?;
+        let deadline = self.uptime().saturating_add(wait);
+        Ok(Input::Read(Read { token, tenant, method, body, at_least: LogIndex(at_least), deadline }))
+    }
+
+    fn status(&self) -> SentStatus {
+        let known = self.peers.get().map_or_else(Vec::new, |peers| peers.known());
+        let known = known.into_iter().map(|(node, address, is_reached)| Seen { node, address, is_reached }).collect();
+        let health = self.health().reason;
+        let Some(Standing { status, members }) = self.standing() else { return SentStatus { known, health, ..SentStatus::default() } };
+        SentStatus {
+            leader: status.leader.map_or(0, |leader| leader.0),
+            term: status.term.0,
+            applied: status.progress.0.0,
+            committed: status.committed.0,
+            last: status.progress.1.0,
+            is_changing: members.is_joint(),
+            voters: members.voters,
+            learners: members.learners,
+            known,
+            health,
+        }
     }
 }
 
-/// The gateway's side of a link.
-pub(crate) struct Door(pub(crate) Arc<Link>, pub(crate) Option<Arc<dyn SpecAnswers>>);
-
-impl Backend for Door {
-    fn specs(&self) -> Option<Arc<dyn SpecAnswers>> {
-        self.1.clone()
+fn ordered(token: Token, order: Order) -> Input {
+    match (order.change(), order.kind()) {
+        (Some(change), _) => Input::Change(token, change),
+        (None, OrderKind::Transfer) => Input::Transfer(token, PeerId(order.node)),
+        // An order that this build does not know changes nothing as an activation of what is in force already.
+        (None, _) => Input::Activate(token),
     }
+}
 
-    fn service(&self) -> &Arc<dyn Service> {
-        &self.0.service
-    }
-
-    fn call(&self, call: Call) -> Pending<Answer> {
-        let (link, deadline) = (Arc::clone(&self.0), call.deadline);
-        if self.0.service.schema().info(call.method).read_only {
-            let number = link.reads.fetch_add(1, Ordering::Relaxed);
-            let request_id = format!("{READ_ID}{number:x}");
-            return match link.read(call, request_id.clone()) {
-                Ok(receiver) => Box::pin(async move { link.read_answered(receiver, request_id, deadline).await }),
-                Err(answer) => Box::pin(std::future::ready(*answer)),
-            };
+impl Ear for Link {
+    fn replica(&self, said: ToReplica) {
+        if let Some(message) = said.message
+            && said.partition == PARTITION
+        {
+            // What does not fit now is repeated.
+            let _ = self.input(Input::Peer(Box::new(message)));
         }
-        let Call { method, tenant, key, body, .. } = call;
-        Box::pin(answered(link.command(Command::Call { tenant, method, body, key }, deadline)))
     }
 
-    fn create_tenant(&self, name: String, deadline: Duration) -> Pending<Answer> {
-        Box::pin(answered(self.0.command(Command::CreateTenant { name }, deadline)))
-    }
-
-    fn outcome(&self, request_id: String, deadline: Duration) -> Pending<Result<RequestOutcome, Refusal>> {
-        if request_id.starts_with(READ_ID) || request_id.starts_with("local-") {
-            return Box::pin(std::future::ready(Ok(RequestOutcome::NoEffect)));
+    fn ask(&self, responder: Responder, ask: Ask) {
+        match ask.question {
+            Some(Question::Attempt(attempt)) => {
+                self.ask_here(responder, |token| Ok(Input::Attempt(token, attempt.attempt(self.schema())?)));
+            }
+            Some(Question::Read(read)) => self.ask_here(responder, |token| self.read_for(token, read)),
+            Some(Question::Fate(id)) => self.ask_here(responder, |token| Ok(Input::Outcome(token, id.id()))),
+            Some(Question::Order(order)) => self.ask_here(responder, |token| Ok(ordered(token, order))),
+            Some(Question::Status(())) => {
+                let reply = Some(SentReply::Status(self.status()));
+                responder.answer(Told { number: responder.number, at: self.published().0, time: self.now().log.0, reply });
+            }
+            None => self.ask_here(responder, |_| Err(wire::newer())),
         }
-        let Some(id) = RequestId::parse(&request_id) else {
-            let words = format!("{request_id:?} is not a request id; it is what an answer carries as Onebox-Request-Id");
-            return Box::pin(std::future::ready(Err(Refusal::platform(Code::InvalidArgument, words))));
+    }
+
+    fn told(&self, node: u64, told: Told) {
+        lock(&self.waiting).client.hear_time(Time(told.time));
+        match told.reply.map(|reply| reply.read(self.schema())) {
+            Some(Ok(reply)) => self.replied(node, told.number, reply, LogIndex(told.at)),
+            Some(Err(fate)) => self.fate_told(told.number, fate),
+            None => self.replied(node, told.number, Reply::Unknown("a node's answer was of a newer build".to_owned()), LogIndex(0)),
+        }
+    }
+
+    fn lost(&self, node: u64) {
+        let lost: Vec<u64> = {
+            let waiting = lock(&self.waiting);
+            let asked = waiting.out.iter().filter(|(_, (of, out))| *of == node && !matches!(out, Out::Asker(_)));
+            asked.map(|(number, _)| *number).collect()
         };
-        let (link, asked) = (Arc::clone(&self.0), self.0.ask(id));
-        Box::pin(async move {
-            let fate = match tokio::time::timeout(deadline, asked?).await {
-                Ok(Ok(fate)) => fate?,
-                Ok(Err(_)) => return Err(refusal_of(Reply::Retry("this node has stopped"))),
-                Err(_) => return Err(Refusal::platform(Code::DeadlineExceeded, "no answer before the deadline")),
-            };
-            Ok(link.outcome_of(fate))
-        })
-    }
-
-    fn health(&self) -> Health {
-        lock(&self.0.health).clone()
-    }
-
-    fn position(&self) -> String {
-        self.0.tokens.write(self.0.published())
-    }
-}
-
-impl Link {
-    /// Waits for the answer of a read, a little longer than its deadline, so that whoever knows more speaks first.
-    async fn read_answered(&self, receiver: oneshot::Receiver<Answer>, request_id: String, deadline: Duration) -> Answer {
-        match tokio::time::timeout(deadline + Duration::from_millis(200), receiver).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => self.at_once(request_id, refusal_of(Reply::Retry("this node has stopped")), None),
-            Err(_) => self.at_once(request_id, Refusal::platform(Code::DeadlineExceeded, "no answer before the deadline"), None),
+        for number in lost {
+            let why = "the connection with the node that was asked ended before it answered";
+            self.replied(node, number, Reply::Unknown(why.to_owned()), LogIndex(0));
         }
     }
-
-    fn outcome_of(&self, fate: Fate) -> RequestOutcome {
-        match fate {
-            Fate::TookEffect { method, response } => RequestOutcome::TookEffect { method: self.service.schema().method(&method), response },
-            Fate::NoEffect => RequestOutcome::NoEffect,
-            Fate::Pending => RequestOutcome::Pending,
-            Fate::Forgotten => RequestOutcome::Forgotten,
-        }
-    }
-}
-
-/// Waits for the answer of a write. The client keeps its deadline, because only the client knows what may be said of it.
-async fn answered(receiver: oneshot::Receiver<Answer>) -> Answer {
-    receiver.await.expect("a caller is answered before it is forgotten")
 }
 
 /// A reply that is no success, as a refusal.
-fn refusal_of(reply: Reply) -> Refusal {
+pub(crate) fn refusal_of(reply: Reply) -> Refusal {
     match reply {
         Reply::Refused(refusal) => refusal,
         Reply::Overloaded => Refusal::platform(Code::ResourceExhausted, "too many requests are waiting; try again a little later"),

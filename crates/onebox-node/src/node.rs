@@ -2,29 +2,35 @@
 
 use std::fmt;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Duration;
 
 use onebox_gateway::SpecAnswers;
 use onebox_replica::replica::Opened;
-use onebox_replica::{Beginning, Confirm, Input, Replica, Setup, Stop};
+use onebox_replica::{Beginning, Confirm, Input, PeerId, Replica, Setup, Stop};
 use onebox_service::{Fault, Service};
 use onebox_store::Disk;
+use onebox_store::names::NodeId;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 use crate::claim;
+use crate::cluster::{self, Cluster};
+use crate::door::Door;
 use crate::folder::Folder;
 use crate::identity;
-use crate::link::{Clocks, Door, Link};
+use crate::link::{Clocks, Link};
 use crate::partition::{self, Events, INPUTS_WAITING_MAX, PartitionEvent, Parts};
+use crate::peers::tls::Security;
+use crate::peers::{self, Book, Ear, Identity, Peers};
 use crate::queries::Readers;
 use crate::settings::Settings;
 use crate::tokens::Tokens;
 
-/// Ticks without a leader after which a replica may campaign: half a second.
-const ELECTION_TICKS: usize = 10;
+/// Heartbeats without a leader after which a replica may campaign; it waits up to twice as long.
+const ELECTION_TICKS: usize = 5;
 
 /// How a node's life ended.
 #[derive(Debug)]
@@ -33,6 +39,8 @@ pub enum Exit {
     Stopped,
     /// It was asked to stop and did not finish in time; nothing is lost, but the next start replays more.
     Hurried,
+    /// It is to be started again at once: it has fetched what it could not compute, and a start puts that in place.
+    Reopen,
     /// It could not go on. Nothing acknowledged is lost.
     Failed(Stop),
     /// A thread of it panicked: a bug. Nothing acknowledged is lost.
@@ -89,33 +97,33 @@ pub fn serve(
     let runtime = runtime.map_err(|error| format!("cannot start the network threads: {error}"))?;
     // Listened to from here on: being asked to stop during the start counts too.
     let asked = runtime.spawn(stop);
-    let stop = async move {
+    let mut stop = Box::pin(async move {
         // It ends without having completed only if it panicked; then nobody could ask any more.
         let _ = asked.await;
-    };
-    let listener = runtime.block_on(TcpListener::bind(settings.listen));
-    let listener = listener.map_err(|error| format!("cannot listen on {}: {error}; give another --listen", settings.listen))?;
-    let address = listener.local_addr().map_or_else(|_| settings.listen.to_string(), |address| address.to_string());
+    });
+    let (listener, address) = runtime.block_on(listen(settings.listen))?;
     claim.names(&address).map_err(|error| format!("cannot write {}: {error}", settings.data.join("lock").display()))?;
 
     let node = identity::node_id(&settings.data)?;
-    let setup = Setup {
-        limits: settings.limits(),
-        node,
-        seed: u64::from_le_bytes(identity::entropy()?),
-        segment_bytes: settings.segment_bytes,
-        cache_bytes: settings.cache_bytes,
-        flush_bytes_target: settings.flush_bytes,
-        election_ticks: ELECTION_TICKS,
-        beginning: Beginning::Alone,
-        confirm: Confirm::Replicated,
-    };
+    let me = PeerId::of(node);
+    let schema = service.schema();
+    let place = runtime.block_on(async {
+        tokio::select! {
+            place = take_place(settings, node, schema.service) => Some(place),
+            () = &mut stop => None,
+        }
+    });
+    // Asked to stop while it waited for a cluster to join.
+    let Some(place) = place.transpose()? else { return Ok(Exit::Stopped) };
+    let joined = place.as_ref().is_some_and(|place| place.cluster.joined);
+    let setup = setup_of(settings, node, joined)?;
     let (query_budget, clocks) = (setup.limits.query_budget, Clocks::start());
     let disk: Arc<dyn Disk> = Arc::new(folder);
     let mut opened = open(&disk, &service, setup)?;
     let inputs = sync_channel(INPUTS_WAITING_MAX);
     let input = inputs.0.clone();
-    let link = Link::new(Arc::clone(&service), inputs.0.clone(), clocks, Tokens::of(node));
+    let tokens = Tokens::of(place.as_ref().map_or(node, |place| place.cluster.first));
+    let link = Link::new(Arc::clone(&service), me, inputs.0.clone(), clocks, tokens);
     link.published_at(opened.replica.view().position().index);
     let clock = clocks.read();
     link.log_time_is(opened.replica.log_time(clock), clock.uptime);
@@ -124,20 +132,17 @@ pub fn serve(
         // The node may be gone already; then nobody needs to know.
         let _ = told.send(event);
     });
-    let on_fault = {
-        let input = input.clone();
-        move |fault| {
-            // The executor may be gone already, for the same reason.
-            let _ = input.send(Input::PersistFailed(fault));
-        }
-    };
-    let readers = Readers::start(settings.query_threads, &link, &service, query_budget, on_fault, &events_out);
+    let readers = Readers::start(settings.query_threads, &link, &service, query_budget, tell_fault(&input), &events_out);
     runtime.spawn(Arc::clone(&link).keep_deadlines());
-    partition::start(Parts { disk, opened, inputs, link: Arc::clone(&link), readers, clocks, events: events_out });
+    if let Some(place) = place {
+        place.occupy(&runtime, &link, me, schema.service);
+    }
+    let tick = Duration::from_millis(settings.heartbeat_ms);
+    partition::start(Parts { disk, opened, inputs, link: Arc::clone(&link), readers, clocks, events: events_out, tick });
 
     let drain_max = Duration::from_millis(settings.gateway.drain_ms_max);
     let router = onebox_gateway::router(Arc::new(Door(Arc::clone(&link), specs)), settings.gateway.clone());
-    tracing::info!(%address, data = %settings.data.display(), "serving {}", service.schema().name);
+    tracing::info!(%address, data = %settings.data.display(), "serving {}", schema.name);
     let exit = runtime.block_on(run(listener, (router, settings.gateway.clone()), stop, &link, input, &mut events, drain_max));
     runtime.shutdown_timeout(Duration::from_secs(1));
     if !matches!(exit, Exit::Stopped) {
@@ -145,6 +150,93 @@ pub fn serve(
         Box::leak(Box::new(claim));
     }
     Ok(exit)
+}
+
+/// Tells the executor of a row that could not be read.
+fn tell_fault(input: &SyncSender<Input>) -> impl Fn(Fault) + Clone + Send + 'static + use<> {
+    let input = input.clone();
+    move |fault| {
+        // The executor may be gone already; then nobody needs to know.
+        let _ = input.send(Input::PersistFailed(fault));
+    }
+}
+
+/// The port for callers, and its address.
+async fn listen(at: SocketAddr) -> Result<(TcpListener, String), StartError> {
+    let listener = TcpListener::bind(at).await;
+    let listener = listener.map_err(|error| format!("cannot listen on {at}: {error}; give another --listen"))?;
+    let address = listener.local_addr().map_or_else(|_| at.to_string(), |address| address.to_string());
+    Ok((listener, address))
+}
+
+/// What the replica is opened with.
+fn setup_of(settings: &Settings, node: NodeId, joined: bool) -> Result<Setup, StartError> {
+    Ok(Setup {
+        limits: settings.limits(),
+        node,
+        seed: u64::from_le_bytes(identity::entropy()?),
+        segment_bytes: settings.segment_bytes,
+        cache_bytes: settings.cache_bytes,
+        flush_bytes_target: settings.flush_bytes,
+        election_ticks: ELECTION_TICKS,
+        beginning: if joined { Beginning::Join } else { Beginning::Alone },
+        confirm: Confirm::Replicated,
+    })
+}
+
+/// A node's place in a cluster: which one, who else is there, and the port for them.
+struct Place {
+    cluster: Cluster,
+    book: Book,
+    security: Security,
+    listener: TcpListener,
+}
+
+/// Begins a cluster, joins one, or comes back to it; nothing for a node that runs alone.
+async fn take_place(settings: &Settings, node: NodeId, service: &str) -> Result<Option<Place>, StartError> {
+    let known = cluster::of(&settings.data)?;
+    let Some(listen) = settings.peers_at()? else {
+        if known.is_some() {
+            let words = format!(
+                "the data directory {} is of a node in a cluster: give peer_listen, where the others reach it",
+                settings.data.display()
+            );
+            return Err(StartError::Other(words));
+        }
+        return Ok(None);
+    };
+    let security = Security::read(&settings.peer_tls)?;
+    let listener = TcpListener::bind(listen).await;
+    let listener = listener.map_err(|error| format!("cannot listen for other nodes on {listen}: {error}; give another peer_listen"))?;
+    let own = listener.local_addr().map_or(listen, |address| address).to_string();
+    let address = if settings.peer_address.is_empty() { own } else { settings.peer_address.clone() };
+    let mut book = peers::book(&settings.data, PeerId::of(node).0, &address)?;
+    let cluster = match known {
+        Some(cluster) => cluster,
+        None if settings.join.is_empty() => cluster::begin(&settings.data, node)?,
+        None => cluster::join(&settings.data, node, &mut book, &security, service, &settings.join).await?,
+    };
+    tracing::info!(%address, node = %PeerId::of(node), cluster = cluster.name(), "other nodes reach this one here");
+    Ok(Some(Place { cluster, book, security, listener }))
+}
+
+impl Place {
+    /// Talks to the others from now on, and becomes a voter if this node is to.
+    fn occupy(self, runtime: &tokio::runtime::Runtime, link: &Arc<Link>, me: PeerId, service: &'static str) {
+        let Place { cluster, book, security, listener } = self;
+        let identity = Identity { service, cluster: cluster.name(), node: me.0 };
+        let ear: Arc<dyn Ear> = Arc::clone(link) as Arc<dyn Ear>;
+        let peers = Peers::start(identity, security, book, ear, runtime.handle().clone());
+        link.set_peers(Arc::clone(&peers));
+        runtime.spawn(async move {
+            if let Err(error) = peers::serve(listener, peers).await {
+                tracing::error!(error, "other nodes cannot reach this one any more");
+            }
+        });
+        if cluster.joined {
+            runtime.spawn(cluster::become_voter(Arc::clone(link), me));
+        }
+    }
 }
 
 /// Opens what is on the disk and says what was found.
@@ -162,13 +254,13 @@ fn open(disk: &Arc<dyn Disk>, service: &Arc<dyn Service>, setup: Setup) -> Resul
     Ok(opened)
 }
 
-/// Serves, then leaves: no new connections, finish what came, flush.
+/// Serves, then leaves: in a cluster another leads first; no new connections, finish what came, flush.
 async fn run(
     listener: TcpListener,
     (router, gateway): (axum::Router, onebox_gateway::GatewaySettings),
     stop: impl Future<Output = ()> + Send + 'static,
     link: &Link,
-    input: std::sync::mpsc::SyncSender<Input>,
+    input: SyncSender<Input>,
     events: &mut mpsc::UnboundedReceiver<PartitionEvent>,
     drain_max: Duration,
 ) -> Exit {
@@ -185,10 +277,24 @@ async fn run(
             return event.map_or(Exit::Hurried, exit_of);
         }
     }
-    tracing::info!("stopping: no new connections; finishing what is under way");
     link.set_stopping("stopping".to_owned());
-    drop(close);
-    let _ = tokio::time::timeout(drain_max, serving).await;
+    let finish = async {
+        drop(close);
+        let _ = tokio::time::timeout(drain_max, serving).await;
+    };
+    if link.is_among_others() {
+        tracing::info!("stopping: another node leads; what still comes goes there");
+        let exit = drain(input, events, drain_max).await;
+        finish.await;
+        return exit;
+    }
+    tracing::info!("stopping: no new connections; finishing what is under way");
+    finish.await;
+    drain(input, events, drain_max).await
+}
+
+/// Lets another lead, if there is another, and flushes.
+async fn drain(input: SyncSender<Input>, events: &mut mpsc::UnboundedReceiver<PartitionEvent>, drain_max: Duration) -> Exit {
     let drained = tokio::time::timeout(drain_max, async {
         // The executor drains its inputs all the time, so there is room soon.
         let sent = tokio::task::spawn_blocking(move || input.send(Input::Drain)).await;
@@ -202,6 +308,7 @@ async fn run(
 
 fn exit_of(event: PartitionEvent) -> Exit {
     match event {
+        PartitionEvent::Stopped(Stop::Reopen) => Exit::Reopen,
         PartitionEvent::Stopped(stop) => Exit::Failed(stop),
         PartitionEvent::Panicked { thread } => Exit::Panicked { thread },
         PartitionEvent::Drained => Exit::Stopped,

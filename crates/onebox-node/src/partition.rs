@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use onebox_replica::replica::{Opened, TICK_MICROS};
+use onebox_replica::replica::Opened;
 use onebox_replica::turn::{World, take_turn};
 use onebox_replica::{Input, Job, Note, PeerMessage, PersistBatch, Query, Replica, Stop, Token};
 use onebox_service::attempt::{Fate, Reply};
@@ -18,7 +18,7 @@ use onebox_store::log::LogWriter;
 use onebox_store::state::{Retired, View};
 use onebox_store::{Disk, LogIndex};
 
-use crate::link::{Clocks, Link};
+use crate::link::{Clocks, Link, Standing};
 use crate::queries::Readers;
 
 /// Inputs that wait for the executor, beside its own queue.
@@ -27,6 +27,8 @@ pub(crate) const INPUTS_WAITING_MAX: usize = 4_096;
 const INPUTS_PER_TURN_MAX: usize = 1_024;
 /// Ticks between two looks at the free space of the disk: a fifth of a second.
 const DISK_FREE_TICKS: u64 = 4;
+/// Entries that a follower may be behind and still be ready.
+const BEHIND_ENTRIES_MAX: u64 = 1_000;
 /// Ticks between two lines about the progress of a replay: two seconds.
 const PROGRESS_TICKS: u64 = 40;
 
@@ -53,6 +55,8 @@ pub(crate) struct Parts {
     pub(crate) readers: Readers,
     pub(crate) clocks: Clocks,
     pub(crate) events: Events,
+    /// Between two ticks of the replica.
+    pub(crate) tick: Duration,
 }
 
 /// Told of what happens to a partition.
@@ -60,7 +64,7 @@ pub(crate) type Events = Arc<dyn Fn(PartitionEvent) + Send + Sync>;
 
 /// Starts the threads. They end with the process, or once the replica has drained or stopped.
 pub(crate) fn start(parts: Parts) {
-    let Parts { disk, opened, inputs: (sender, inputs), link, readers, clocks, events } = parts;
+    let Parts { disk, opened, inputs: (sender, inputs), link, readers, clocks, events, tick } = parts;
     let (frames, frames_source) = sync_channel(1);
     let (work, work_source) = sync_channel(64);
     spawn("log", &events, {
@@ -78,7 +82,7 @@ pub(crate) fn start(parts: Parts) {
         move || work_off(&*disk, &work_source, &sender)
     });
     let world = Threads { frames, work, warm, link, readers, events: Arc::clone(&events), ended: false };
-    let executor = Executor { replica: opened.replica, inputs, world, disk, clocks, ticks: 0 };
+    let executor = Executor { replica: opened.replica, inputs, world, disk, clocks, tick, ticks: 0 };
     spawn("executor", &events, move || executor.run());
 }
 
@@ -133,12 +137,13 @@ struct Executor {
     world: Threads,
     disk: Arc<dyn Disk>,
     clocks: Clocks,
+    tick: Duration,
     ticks: u64,
 }
 
 impl Executor {
     fn run(mut self) {
-        let tick = Duration::from_micros(TICK_MICROS);
+        let tick = self.tick;
         let mut next_tick = Instant::now() + tick;
         let mut again = true;
         let mut batch = Vec::with_capacity(INPUTS_PER_TURN_MAX);
@@ -174,16 +179,23 @@ impl Executor {
             }
         }
         let status = self.replica.status();
+        let members = self.replica.membership().clone();
         let (applied, last) = status.progress;
-        let reason = match (status.serves, status.disk_low) {
-            (true, false) => "ready".to_owned(),
-            (true, true) => "ready for reads; writes are refused until the disk has room".to_owned(),
-            (false, _) => format!("recovering, or stopping: {applied} of {last} entries are applied"),
+        let follows = status.leader.filter(|leader| !status.leads && members.peers().contains(leader));
+        let caught_up = applied.0 + BEHIND_ENTRIES_MAX >= status.committed.0;
+        let (ready, reason) = match (status.serves, follows) {
+            (true, _) if status.disk_low => (true, "ready for reads; writes are refused until the disk has room".to_owned()),
+            (true, _) if members.voters.len() < 2 => (true, "ready".to_owned()),
+            (true, _) => (true, "ready: this node leads".to_owned()),
+            (false, Some(leader)) if caught_up => (true, format!("ready: node {leader} leads")),
+            (false, _) if members.is_empty() => (false, "waits to be taken in by the cluster".to_owned()),
+            (false, None) if members.voters.len() > 1 => (false, "no node is known to lead".to_owned()),
+            (false, _) => (false, format!("recovering, or stopping: {applied} of {last} entries are applied")),
         };
-        if !status.serves && self.ticks.is_multiple_of(PROGRESS_TICKS) {
-            tracing::info!(applied = applied.0, last = last.0, "replaying the log");
+        if !ready && self.ticks.is_multiple_of(PROGRESS_TICKS) {
+            tracing::info!(applied = applied.0, last = last.0, "not ready: {reason}");
         }
-        self.world.link.set_health(status.serves, reason);
+        self.world.link.stands(Standing { status, members }, ready, reason);
     }
 }
 
@@ -205,8 +217,7 @@ impl World for Threads {
     }
 
     fn send(&mut self, message: Box<PeerMessage>) {
-        // A node that runs alone has no peers.
-        tracing::error!(to = message.to, "a message to a peer, and there is none");
+        self.link.send_peer(message);
     }
 
     fn publish(&mut self, view: View) {

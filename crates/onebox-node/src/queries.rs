@@ -120,7 +120,7 @@ fn answer(query: Query, link: &Link, service: &dyn Service, budget: Budget, on_f
     if link.uptime() > deadline {
         // Nobody waits for it any more; whoever does is served sooner.
         let refusal = Refusal::platform(Code::DeadlineExceeded, "the read came to its turn after its deadline");
-        return link.answer_read(token, Err(refusal), position.index, None);
+        return link.answer_read(token, Err(refusal), position.index);
     }
     let outcome = match onebox_replica::tenant(&view, &tenant) {
         Ok(Some(tenant)) => execute::query(service, method, &body, &view, &Context { tenant, now: position.time, seed: 0, budget }),
@@ -140,5 +140,5 @@ fn answer(query: Query, link: &Link, service: &dyn Service, budget: Budget, on_f
             refusal
         }
     });
-    link.answer_read(token, outcome, position.index, None);
+    link.answer_read(token, outcome, position.index);
 }

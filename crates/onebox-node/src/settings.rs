@@ -8,6 +8,8 @@ use onebox_gateway::GatewaySettings;
 use onebox_replica::Limits;
 use serde::{Deserialize, Serialize};
 
+use crate::peers::tls::PeerTls;
+
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -20,6 +22,10 @@ pub enum LogFormat {
     Json,
 }
 
+/// The bounds of `heartbeat_ms`.
+const HEARTBEAT_MS_MIN: u64 = 5;
+const HEARTBEAT_MS_MAX: u64 = 1_000;
+
 /// The settings of a node.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -28,6 +34,16 @@ pub struct Settings {
     pub data: PathBuf,
     /// The address of the one port.
     pub listen: SocketAddr,
+    /// Where other nodes reach this one; empty for a node that runs alone.
+    pub peer_listen: String,
+    /// Where other nodes are told to reach this one; empty for `peer_listen`.
+    pub peer_address: String,
+    /// At the first start: a node of the cluster to join, at its `peer_listen`; empty to begin a cluster.
+    pub join: String,
+    /// Whether nodes may talk in clear text over a network.
+    pub peer_clear_text: bool,
+    /// Milliseconds between two heartbeats; an election begins after 5 to 10 of them without a leader.
+    pub heartbeat_ms: u64,
     /// How log lines are written.
     pub log_format: LogFormat,
     /// What is logged.
@@ -58,6 +74,8 @@ pub struct Settings {
     pub idempotency_keys_max: u64,
     /// Seconds for which an idempotency key is retained.
     pub idempotency_retention_seconds: u64,
+    /// How connections between nodes are secured.
+    pub peer_tls: PeerTls,
     /// The gateway's bounds.
     pub gateway: GatewaySettings,
 }
@@ -68,6 +86,11 @@ impl Default for Settings {
         Settings {
             data: PathBuf::from("./data"),
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            peer_listen: String::new(),
+            peer_address: String::new(),
+            join: String::new(),
+            peer_clear_text: false,
+            heartbeat_ms: 50,
             log_format: LogFormat::Auto,
             log_level: "info".to_owned(),
             network_threads: 2,
@@ -83,6 +106,7 @@ impl Default for Settings {
             tenants_max: limits.tenants_max,
             idempotency_keys_max: limits.idempotency_keys_max,
             idempotency_retention_seconds: limits.idempotency_retention / 1_000_000,
+            peer_tls: PeerTls::default(),
             gateway: GatewaySettings::default(),
         }
     }
@@ -117,6 +141,11 @@ const fn doc(name: &'static str, about: &'static str) -> SettingDoc {
 pub const SETTINGS: &[SettingDoc] = &[
     doc("data", "the data directory: log, base, history"),
     doc("listen", "address of the one port for HTTP and gRPC"),
+    doc("peer_listen", "address for the other nodes of a cluster, like 10.0.0.7:7400; empty for a node that runs alone"),
+    doc("peer_address", "where other nodes are told to reach this one, if not at peer_listen: a host that its certificate names"),
+    doc("join", "at the first start: peer address of any node of the cluster to join; empty to begin a cluster"),
+    doc("peer_clear_text", "true lets nodes talk in clear text, which anybody on the network can read and forge"),
+    doc("heartbeat_ms", "milliseconds between two heartbeats; after 5 to 10 without one another node leads; 20 suits a LAN"),
     doc("log_format", "auto (text on a terminal, JSON otherwise), text or json"),
     doc("log_level", "error, warn, info, debug, or per module: info,onebox_gateway=debug"),
     doc("network_threads", "threads that read and write the network"),
@@ -132,6 +161,9 @@ pub const SETTINGS: &[SettingDoc] = &[
     doc("tenants_max", "tenants of this node"),
     doc("idempotency_keys_max", "idempotency keys retained for one tenant"),
     doc("idempotency_retention_seconds", "seconds for which an idempotency key and its answer are retained"),
+    doc("peer_tls.authority", "file with the certificate that signs the certificates of all nodes (PEM)"),
+    doc("peer_tls.certificate", "file with this node's certificate, for the host in its peer address (PEM)"),
+    doc("peer_tls.key", "file with its private key (PEM)"),
     doc("gateway.body_bytes_max", "bytes of one request body"),
     doc("gateway.bodies_in_flight_bytes_max", "bytes of all bodies being received or carried out"),
     doc("gateway.answers_in_flight_bytes_max", "bytes of all answers that their clients have not taken in"),
@@ -208,7 +240,47 @@ impl Settings {
         if self.disk_free_min < self.segment_bytes {
             return refuse(format!("disk_free_min ({}) must be at least a segment ({})", self.disk_free_min, self.segment_bytes));
         }
+        self.check_peers()?;
         self.gateway.check().map_err(SettingsError)
+    }
+
+    fn check_peers(&self) -> Result<(), SettingsError> {
+        let refuse = |words: String| Err(SettingsError(words));
+        if !(HEARTBEAT_MS_MIN..=HEARTBEAT_MS_MAX).contains(&self.heartbeat_ms) {
+            return refuse(format!("heartbeat_ms is {}; it must be from {HEARTBEAT_MS_MIN} to {HEARTBEAT_MS_MAX}", self.heartbeat_ms));
+        }
+        let Some(address) = self.peers_at()? else {
+            if !self.join.is_empty() || self.peer_tls.is_set() {
+                return refuse("a node of a cluster needs peer_listen: the address where other nodes reach it".to_owned());
+            }
+            return Ok(());
+        };
+        let tls = [&self.peer_tls.authority, &self.peer_tls.certificate, &self.peer_tls.key];
+        if self.peer_tls.is_set() && tls.iter().any(|file| file.is_empty()) {
+            return refuse("peer_tls needs all three files: authority, certificate and key".to_owned());
+        }
+        if !self.peer_tls.is_set() && !self.peer_clear_text && !address.ip().is_loopback() {
+            return refuse(format!(
+                "nodes at {address} would talk in clear text, which anybody on the network can read and forge: give peer_tls, or say \
+                 peer_clear_text = true if the network is yours alone"
+            ));
+        }
+        if address.ip().is_unspecified() && self.peer_address.is_empty() {
+            return refuse(format!("other nodes cannot reach {address}: give peer_address, the host and port at which they do"));
+        }
+        Ok(())
+    }
+
+    /// Where other nodes reach this one, if it is to be of a cluster.
+    ///
+    /// # Errors
+    /// The setting is no address.
+    pub fn peers_at(&self) -> Result<Option<SocketAddr>, SettingsError> {
+        if self.peer_listen.is_empty() {
+            return Ok(None);
+        }
+        let parsed = self.peer_listen.parse().map(Some);
+        parsed.map_err(|_| SettingsError(format!("peer_listen {:?} is not an address like 10.0.0.7:7400", self.peer_listen)))
     }
 
     /// The replica's bounds as set here.
@@ -240,7 +312,9 @@ fn lay_over(table: &mut toml::Table, name: &str, value: &str) -> Result<(), Sett
     let Some(setting) = SETTINGS.iter().find(|setting| variable(setting.name) == name) else {
         return Err(SettingsError(format!("{name} is not a setting; --help lists them")));
     };
-    let value = value.parse::<i64>().map_or_else(|_| toml::Value::String(value.to_owned()), toml::Value::Integer);
+    let number = value.parse::<i64>().ok().map(toml::Value::Integer);
+    let value =
+        number.or_else(|| value.parse::<bool>().ok().map(toml::Value::Boolean)).unwrap_or_else(|| toml::Value::String(value.to_owned()));
     match setting.name.split_once('.') {
         None => table.insert(setting.name.to_owned(), value),
         Some((group, field)) => {
@@ -293,5 +367,17 @@ mod tests {
         check(&[("ONEBOX_GATEWAY_BODY_BYTES_MAX", "33554432")], Err("gateway.body_bytes_max (33554432)"));
         check(&[("ONEBOX_DISK_FREE_MIN", "1")], Err("disk_free_min (1)"));
         check(&[("ONEBOX_FLUSH_BYTES", "999999999")], Err("flush_bytes (999999999)"));
+        check(&[("ONEBOX_HEARTBEAT_MS", "4")], Err("heartbeat_ms is 4"));
+    }
+
+    #[test]
+    fn nodes_talk_in_clear_text_only_where_nobody_listens_or_in_so_many_words() {
+        check(&[("ONEBOX_PEER_LISTEN", "127.0.0.1:7400"), ("ONEBOX_JOIN", "127.0.0.1:7401")], Ok(()));
+        check(&[("ONEBOX_PEER_LISTEN", "10.0.0.7:7400")], Err("would talk in clear text"));
+        check(&[("ONEBOX_PEER_LISTEN", "10.0.0.7:7400"), ("ONEBOX_PEER_CLEAR_TEXT", "true")], Ok(()));
+        check(&[("ONEBOX_PEER_LISTEN", "0.0.0.0:7400"), ("ONEBOX_PEER_CLEAR_TEXT", "true")], Err("give peer_address"));
+        check(&[("ONEBOX_PEER_LISTEN", "somewhere")], Err("peer_listen \"somewhere\" is not an address"));
+        check(&[("ONEBOX_JOIN", "10.0.0.7:7400")], Err("needs peer_listen"));
+        check(&[("ONEBOX_PEER_LISTEN", "127.0.0.1:1"), ("ONEBOX_PEER_TLS_KEY", "key.pem")], Err("all three files"));
     }
 }

@@ -3,6 +3,8 @@
 use onebox_store::LogIndex;
 use onebox_store::names::NodeId;
 
+use crate::link::PARTITION;
+
 /// Writes and reads the tokens of one installation.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Tokens {
@@ -10,12 +12,10 @@ pub(crate) struct Tokens {
     mark: u16,
 }
 
-/// The only partition there is.
-const PARTITION: u32 = 0;
-
 impl Tokens {
-    pub(crate) fn of(node: NodeId) -> Tokens {
-        Tokens { mark: (node.0 >> 64) as u16 }
+    /// Of the node that began the installation.
+    pub(crate) fn of(first: NodeId) -> Tokens {
+        Tokens { mark: (first.0 >> 64) as u16 }
     }
 
     pub(crate) fn write(self, index: LogIndex) -> String {

@@ -1,6 +1,7 @@
 //! The verbs of a service's binary.
 
 use std::fmt::Write as _;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -33,6 +34,9 @@ fn run(service: Arc<dyn Service>, workload: Option<&NewWorkload<'_>>) -> ExitCod
     let matches = command(name).get_matches();
     match matches.subcommand() {
         Some(("serve", arguments)) => serve(service, arguments),
+        Some(("cluster", arguments)) => {
+            tell(name, read_settings(None).and_then(|settings| verbs::cluster::run(&service, &settings, arguments)))
+        }
         Some(("spec", arguments)) => tell(name, verbs::spec::run(&service, arguments)),
         Some(("explore", arguments)) => tell(name, verbs::explore::run(&service, arguments)),
         Some(("simulate", arguments)) => tell(name, verbs::simulate::run_verb(&service, workload, arguments)),
@@ -54,6 +58,13 @@ fn command(name: &'static str) -> Command {
         )
         .arg(Arg::new("listen").long("listen").value_name("ADDR").help("Address of the one port [default: 127.0.0.1:8080]"))
         .arg(
+            Arg::new("peer-listen")
+                .long("peer-listen")
+                .value_name("ADDR")
+                .help("Address for the other nodes of a cluster [default: alone]"),
+        )
+        .arg(Arg::new("join").long("join").value_name("ADDR").help("At the first start: peer address of a node of the cluster to join"))
+        .arg(
             Arg::new("specs")
                 .long("specs")
                 .action(ArgAction::SetTrue)
@@ -68,6 +79,7 @@ fn command(name: &'static str) -> Command {
                 .value_parser(value_parser!(PathBuf))
                 .help("A TOML file of settings"),
         )
+        .arg(Arg::new("stop-at-end-of-input").long("stop-at-end-of-input").action(ArgAction::SetTrue).hide(true))
         .after_help(settings_help());
     Command::new(name)
         .about(format!("The {name} service, in one box"))
@@ -76,6 +88,7 @@ fn command(name: &'static str) -> Command {
         .arg_required_else_help(true)
         .after_help(settings_help())
         .subcommand(serve)
+        .subcommand(verbs::cluster::command())
         .subcommand(verbs::spec::command())
         .subcommand(verbs::explore::command())
         .subcommand(verbs::simulate::command())
@@ -110,7 +123,7 @@ fn serve(service: Arc<dyn Service>, arguments: &ArgMatches) -> ExitCode {
         eprintln!("{name}: {words}");
         ExitCode::FAILURE
     };
-    let settings = match read_settings(arguments) {
+    let settings = match read_settings(Some(arguments)) {
         Ok(settings) => settings,
         Err(words) => return failed(words),
     };
@@ -121,11 +134,12 @@ fn serve(service: Arc<dyn Service>, arguments: &ArgMatches) -> ExitCode {
         Ok(specs) => specs.map(|desk| Arc::new(desk) as Arc<dyn SpecAnswers>),
         Err(fault) => return failed(fault.to_string()),
     };
-    match onebox_node::serve(service, &settings, specs, stop_signal()) {
+    match onebox_node::serve(service, &settings, specs, stop_asked(arguments.get_flag("stop-at-end-of-input"))) {
         Ok(Exit::Stopped) => {
             tracing::info!("stopped; everything is flushed");
             ExitCode::SUCCESS
         }
+        Ok(Exit::Reopen) => start_again(failed),
         Ok(Exit::Hurried) => {
             tracing::warn!("stopped before everything was flushed; nothing is lost, the next start replays more of the log");
             ExitCode::SUCCESS
@@ -138,21 +152,55 @@ fn serve(service: Arc<dyn Service>, arguments: &ArgMatches) -> ExitCode {
     }
 }
 
-fn read_settings(arguments: &ArgMatches) -> Result<Settings, String> {
-    let file = arguments.get_one::<PathBuf>("settings");
+/// The same process begins anew: a supervisor sees nothing of it.
+fn start_again(failed: impl FnOnce(String) -> ExitCode) -> ExitCode {
+    tracing::info!("starting again, to put in place what was fetched from another node");
+    let mut arguments = std::env::args_os();
+    let this = std::env::current_exe().ok().or_else(|| arguments.next().map(PathBuf::from)).unwrap_or_default();
+    let error = std::process::Command::new(this).args(std::env::args_os().skip(1)).exec();
+    failed(format!("cannot start again by itself: {error}. Start it again; nothing acknowledged is lost"))
+}
+
+/// The settings that a verb goes by: files and variables, and the flags of `serve`.
+fn read_settings(arguments: Option<&ArgMatches>) -> Result<Settings, String> {
+    let from_variable = std::env::var_os("ONEBOX_SETTINGS").map(PathBuf::from);
+    let file = arguments.and_then(|arguments| arguments.get_one::<PathBuf>("settings")).or(from_variable.as_ref());
     let variables = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     let mut settings = Settings::read(file.map(PathBuf::as_path), variables).map_err(|error| error.to_string())?;
+    let Some(arguments) = arguments else { return Ok(settings) };
     if let Some(data) = arguments.get_one::<PathBuf>("data") {
         settings.data.clone_from(data);
     }
     if let Some(listen) = arguments.get_one::<String>("listen") {
         settings.listen = listen.parse().map_err(|_| format!("--listen {listen:?} is not an address like 127.0.0.1:8080"))?;
     }
+    for (name, setting) in [("peer-listen", &mut settings.peer_listen), ("join", &mut settings.join)] {
+        if let Some(given) = arguments.get_one::<String>(name) {
+            setting.clone_from(given);
+        }
+    }
     Ok(settings)
 }
 
-/// Completes when the process is asked to stop: SIGTERM, or Ctrl-C.
-async fn stop_signal() {
+/// Completes when the process is asked to stop.
+async fn stop_asked(at_end_of_input: bool) {
+    if !at_end_of_input {
+        return stop_signal().await;
+    }
+    let (told, ended) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        // Whatever is said is of no interest, only that nobody can say anything any more.
+        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        let _ = told.send(());
+    });
+    tokio::select! {
+        () = stop_signal() => {}
+        _ = ended => {}
+    }
+}
+
+/// Completes at SIGTERM, or Ctrl-C.
+pub(crate) async fn stop_signal() {
     let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
         tracing::warn!("signals cannot be received; end the process with kill -9, which loses nothing");
         return std::future::pending().await;

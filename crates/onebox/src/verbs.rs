@@ -4,6 +4,7 @@
 
 pub(crate) mod against;
 pub(crate) mod bench;
+pub(crate) mod cluster;
 pub(crate) mod desk;
 pub(crate) mod examine;
 pub(crate) mod explore;

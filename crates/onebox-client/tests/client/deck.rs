@@ -52,9 +52,18 @@ impl Deck {
 
     /// Somebody calls who waits for so long; gives the caller's number, which is also the request's body.
     pub(crate) fn call(&mut self, patience: u64) -> u64 {
+        self.call_for(command(self.callers + 1), patience)
+    }
+
+    /// The same, with an idempotency key.
+    pub(crate) fn call_keyed(&mut self, key: &str, patience: u64) -> u64 {
+        let Command::Call { tenant, method, body, .. } = command(self.callers + 1) else { unreachable!("it is a call") };
+        self.call_for(Command::Call { tenant, method, body, key: Some(key.to_owned()) }, patience)
+    }
+
+    fn call_for(&mut self, command: Command, patience: u64) -> u64 {
         self.callers += 1;
-        let input = Input::Call(Caller(self.callers), command(self.callers), self.uptime + patience);
-        self.step(input);
+        self.step(Input::Call(Caller(self.callers), command, self.uptime + patience));
         self.callers
     }
 

@@ -3,5 +3,6 @@
 mod deadlines;
 mod deck;
 mod endings;
+mod network;
 mod retries;
 mod sessions;

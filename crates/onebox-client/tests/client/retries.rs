@@ -34,9 +34,26 @@ fn an_attempt_is_repeated_under_its_id_after_growing_waits() {
         let doubled = |round: u32| (RETRY_FIRST_MICROS << round).min(RETRY_MAX_MICROS);
         assert_eq!(waits, (0..8).map(doubled).collect::<Vec<_>>());
         deck.reply(&attempt, Reply::Done { response: b"done".to_vec(), repeated: true });
-        assert_eq!(*deck.outcome(caller), Outcome::Done { response: b"done".to_vec(), repeated: true });
+        assert_eq!(*deck.outcome(caller), Outcome::Done { response: b"done".to_vec(), repeated: false }, "it is new to the caller");
         deck.pass(SECOND);
         deck.nothing_sent();
+    }
+}
+
+#[test]
+fn an_answer_is_said_to_be_repeated_only_where_it_was_given_to_another_request_with_the_key() {
+    let done = Reply::Done { response: b"done".to_vec(), repeated: true };
+    for (keyed, lost, expected) in [(true, false, true), (true, true, false), (false, false, false)] {
+        let mut deck = Deck::opened(1);
+        let caller = if keyed { deck.call_keyed("key", LONG) } else { deck.call(LONG) };
+        let mut attempt = deck.one();
+        if lost {
+            // The attempt that is not answered may be the one that took effect first.
+            deck.reply(&attempt, Reply::Unknown("who knows".to_owned()));
+            attempt = waited(&mut deck).1;
+        }
+        deck.reply(&attempt, done.clone());
+        assert_eq!(*deck.outcome(caller), Outcome::Done { response: b"done".to_vec(), repeated: expected });
     }
 }
 

@@ -4,6 +4,7 @@
 //! the server is built. Drills that load the machine take turns; every server ends with the test that started it.
 
 mod client;
+mod cluster;
 mod corner;
 mod damage;
 mod full_disk;

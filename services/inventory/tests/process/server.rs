@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::client::{Connection, text};
+use crate::client::{Ask, Connection, text};
 
 /// Longer than any step of a server takes, also on a busy machine; a test that waits for so long has failed.
 const WAIT_MAX: Duration = Duration::from_secs(120);
@@ -78,13 +78,38 @@ impl Server {
 
     /// Where it listens; `None` if it ends without saying.
     pub(crate) fn await_address(&self) -> Option<SocketAddr> {
-        let serving = self.log.await_line(|line| line.contains("\"address\""))?;
-        let line: Value = serde_json::from_str(&serving).ok()?;
-        text(&line["address"]).parse().ok()
+        self.log.await_line(|line| line.contains("serving "))?;
+        self.last_address("serving ")
+    }
+
+    /// Starts a node of a cluster, and waits until it listens. It may start again by itself, and listens elsewhere then.
+    pub(crate) fn start_node(data: &Path, settings: &[(&str, &str)]) -> Server {
+        let server = Server::spawn(data, "127.0.0.1:0", settings);
+        assert!(server.await_address().is_some(), "the node does not say where it listens:\n{}", server.log());
+        server
+    }
+
+    /// Whether it says that it takes requests.
+    pub(crate) fn is_ready(&self) -> bool {
+        Connection::open(self.address())
+            .and_then(|mut connection| connection.send(&Ask::get("/health/ready")))
+            .is_ok_and(|reply| reply.status == 200)
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
-        self.address.expect("the server was waited for")
+        self.address.or_else(|| self.last_address("serving ")).expect("the server was waited for")
+    }
+
+    /// Where other nodes reach it.
+    pub(crate) fn peer_address(&self) -> SocketAddr {
+        self.last_address("other nodes reach this one here").expect("it is a node of a cluster")
+    }
+
+    /// The address in the last line that contains `words`.
+    fn last_address(&self, words: &str) -> Option<SocketAddr> {
+        let written = self.log.written.lock().expect("no reader panics");
+        let line = written.lines.iter().rfind(|line| line.contains(words) && line.contains("\"address\""))?;
+        text(&serde_json::from_str::<Value>(line).ok()?["address"]).parse().ok()
     }
 
     pub(crate) fn pid(&self) -> u32 {

@@ -56,6 +56,8 @@ pub(crate) struct Worker {
     /// The request that has no answer.
     open: Option<(Deed, Ask)>,
     pub(crate) acknowledged: u64,
+    /// What it heard last.
+    pub(crate) ended_by: String,
 }
 
 impl Worker {
@@ -63,7 +65,7 @@ impl Worker {
     pub(crate) fn new(connection: &mut Connection, number: usize, seed: u64) -> Worker {
         let corner = Corner::set_up(connection, number);
         let random = Random::new(seed.wrapping_add(number as u64));
-        Worker { number, random, corner, deeds: 0, first_answers: Vec::new(), open: None, acknowledged: 0 }
+        Worker { number, random, corner, deeds: 0, first_answers: Vec::new(), open: None, acknowledged: 0, ended_by: String::new() }
     }
 
     /// Works until the server goes, telling `answered` of each answer.
@@ -92,10 +94,15 @@ impl Worker {
     }
 
     fn hear(&mut self, deed: Deed, ask: Ask, reply: io::Result<Reply>) -> Step {
-        let Ok(reply) = reply else {
-            self.open = Some((deed, ask));
-            return Step::Ended;
+        let reply = match reply {
+            Ok(reply) => reply,
+            Err(error) => {
+                self.ended_by = error.to_string();
+                self.open = Some((deed, ask));
+                return Step::Ended;
+            }
         };
+        self.ended_by = reply.to_string();
         match reply.code().as_str() {
             "RESOURCE_EXHAUSTED" => return Step::TurnedAway,
             // It says that nothing changed.

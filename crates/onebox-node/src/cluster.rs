@@ -1,0 +1,173 @@
+//! Belonging to a cluster: which one stands in the file `cluster` of the data directory, written at the first start.
+//!
+//! A node begins a cluster, whose name is then its own identity, or joins one that is there: it learns the name from any
+//! node of it, starts empty, and asks the leader to take it in, first to follow and then to vote.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use onebox_replica::{Membership, PeerId};
+use onebox_service::attempt::Reply;
+use onebox_store::names::NodeId;
+
+use crate::link::Link;
+use crate::peers::tls::Security;
+use crate::peers::wire::{Hello, Known, Order, OrderKind};
+use crate::peers::{self, Book, PROTOCOL};
+
+/// Between two tries to reach the node through which a cluster is joined.
+const JOIN_AGAIN: Duration = Duration::from_secs(1);
+/// Between two looks whether this node is taken in.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+
+/// The cluster that a node belongs to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Cluster {
+    /// The identity of the node that began it.
+    pub(crate) first: NodeId,
+    /// Whether this node joined it, instead of beginning it.
+    pub(crate) joined: bool,
+}
+
+impl Cluster {
+    /// Its name.
+    pub(crate) fn name(&self) -> String {
+        self.first.to_string()
+    }
+}
+
+/// The cluster that a data directory belongs to, if it does.
+///
+/// # Errors
+/// A sentence.
+pub(crate) fn of(data: &Path) -> Result<Option<Cluster>, String> {
+    let path = data.join("cluster");
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(format!("cannot read {}: {error}", path.display())),
+    };
+    let (first, how) = text.trim().split_once(' ').unwrap_or_default();
+    match (u128::from_str_radix(first, 16), how) {
+        (Ok(first), "begun" | "joined") => Ok(Some(Cluster { first: NodeId(first), joined: how == "joined" })),
+        (Ok(_) | Err(_), _) => Err(format!("{} does not name a cluster; restore it, or start with an empty --data", path.display())),
+    }
+}
+
+/// Begins a cluster here.
+///
+/// # Errors
+/// A sentence.
+pub(crate) fn begin(data: &Path, node: NodeId) -> Result<Cluster, String> {
+    let cluster = Cluster { first: node, joined: false };
+    store(data, &cluster)?;
+    Ok(cluster)
+}
+
+/// Learns from the node at an address which cluster it is of, and who else is. Tries until it is there.
+///
+/// # Errors
+/// A sentence: it is no node of a cluster that this one could join.
+pub(crate) async fn join(
+    data: &Path,
+    node: NodeId,
+    book: &mut Book,
+    security: &Security,
+    service: &str,
+    at: &str,
+) -> Result<Cluster, String> {
+    if fs::read_dir(data.join("log")).is_ok_and(|mut entries| entries.next().is_some()) {
+        return Err(format!("the data directory {} holds data already; to join the cluster at {at}, give an empty --data", data.display()));
+    }
+    let me = PeerId::of(node).0;
+    let mut told = String::new();
+    let greeting = loop {
+        let hello =
+            Hello { protocol: PROTOCOL, service: service.to_owned(), cluster: String::new(), node: 0, known: Vec::new(), expects: 0 };
+        match peers::join(security, at, hello).await {
+            Ok(greeting) => break greeting,
+            Err(why) if why != told => {
+                tracing::warn!(address = at, why, "cannot reach the node to join; trying again");
+                told = why;
+            }
+            Err(_) => {}
+        }
+        tokio::time::sleep(JOIN_AGAIN).await;
+    };
+    let first = u128::from_str_radix(&greeting.cluster, 16).map_err(|_| format!("{at} is not a node of a cluster"))?;
+    // Reached at this address, whatever it calls itself.
+    let mut known = greeting.known.clone();
+    if !known.iter().any(|known| known.node == greeting.node) {
+        known.push(Known { node: greeting.node, address: at.to_owned(), since: 0 });
+    }
+    book.learn(me, &Hello { known, ..greeting });
+    let cluster = Cluster { first: NodeId(first), joined: true };
+    store(data, &cluster)?;
+    tracing::info!(cluster = cluster.name(), "joins a cluster");
+    Ok(cluster)
+}
+
+/// Durable before anything is done in the cluster's name.
+fn store(data: &Path, cluster: &Cluster) -> Result<(), String> {
+    let path = data.join("cluster");
+    let fresh = data.join("cluster.new");
+    let how = if cluster.joined { "joined" } else { "begun" };
+    let written = File::create(&fresh).and_then(|mut file| {
+        writeln!(file, "{} {how}", cluster.name())?;
+        file.sync_all()?;
+        fs::rename(&fresh, &path)?;
+        File::open(data)?.sync_all()
+    });
+    written.map_err(|error| format!("cannot write {}: {error}", path.display()))
+}
+
+/// What a node that is not yet a voter is to ask of the leader.
+fn next_step(me: PeerId, members: &Membership) -> Option<Order> {
+    let order = |kind: OrderKind| Order { kind: kind as i32, node: me.0 };
+    if members.is_empty() {
+        return Some(order(OrderKind::AddLearner));
+    }
+    members.learners.contains(&me.0).then(|| order(OrderKind::Promote))
+}
+
+/// Asks until this node is a voter. One that was removed does not come back by itself.
+pub(crate) async fn become_voter(link: Arc<Link>, me: PeerId) {
+    let mut told = String::new();
+    loop {
+        tokio::time::sleep(LOOK_AGAIN).await;
+        let Some(standing) = link.standing() else { continue };
+        if standing.members.votes(me) {
+            return tracing::info!(node = %me, "is a voter of its cluster");
+        }
+        let Some(order) = next_step(me, &standing.members) else { continue };
+        let said = match link.order(order).await {
+            Ok(Reply::Refused(refusal)) => refusal.message,
+            Ok(_) | Err(_) => continue,
+        };
+        if said != told {
+            tracing::info!(said, "the cluster does not take this node in yet; asking again");
+            told = said;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_node_follows_then_votes_and_one_that_was_removed_stays_out() {
+        let me = PeerId(7);
+        let step = |voters: &[u64], learners: &[u64]| {
+            let members = Membership { voters: voters.to_vec(), learners: learners.to_vec(), ..Membership::default() };
+            next_step(me, &members).map(|order| order.kind())
+        };
+        assert_eq!(step(&[], &[]), Some(OrderKind::AddLearner));
+        assert_eq!(step(&[1, 2], &[7]), Some(OrderKind::Promote));
+        assert_eq!(step(&[1, 2], &[]), None);
+        assert_eq!(step(&[1, 2, 7], &[]), None);
+    }
+}

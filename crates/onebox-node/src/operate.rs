@@ -1,0 +1,177 @@
+//! An operator's questions and orders, asked of any node of a cluster.
+
+use std::time::Duration;
+
+use onebox_service::Schema;
+use onebox_service::attempt::Reply;
+
+use crate::link::PARTITION;
+use crate::peers::tls::Security;
+use crate::peers::wire::{Ask, Hello, Order, OrderKind, Question, SentReply, SentStatus};
+use crate::peers::{self, Asked, PROTOCOL};
+use crate::settings::Settings;
+
+/// How long an operator waits for one answer.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
+/// How often an order is given, while leaders change.
+const LEADERS_TRIED_MAX: usize = 20;
+/// How often leadership is handed over that the other does not take up: it must have the whole log first.
+const TRANSFERS_MAX: usize = 10;
+/// How long the other may take to lead, and between two looks.
+const LEADS_SOON: (Duration, Duration) = (Duration::from_secs(1), Duration::from_millis(50));
+
+/// How one node sees its cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClusterStatus {
+    /// The cluster's name.
+    pub cluster: String,
+    /// The node that was asked.
+    pub node: u64,
+    /// Who leads, as far as it knows.
+    pub leader: Option<u64>,
+    /// The term.
+    pub term: u64,
+    /// The last entry that it has applied.
+    pub applied: u64,
+    /// The last entry that it knows to be committed.
+    pub committed: u64,
+    /// The last entry of its log.
+    pub last: u64,
+    /// Who votes.
+    pub voters: Vec<u64>,
+    /// Who follows without a vote.
+    pub learners: Vec<u64>,
+    /// Whether a change of the members is half way.
+    pub is_changing: bool,
+    /// Every node that it knows.
+    pub known: Vec<KnownNode>,
+    /// Whether it is ready, in words.
+    pub health: String,
+}
+
+/// A node that another knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownNode {
+    /// Its identity.
+    pub node: u64,
+    /// Where it is.
+    pub address: String,
+    /// Whether there is a connection to it.
+    pub is_reached: bool,
+}
+
+/// What an operator may order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Command {
+    /// A node takes part no more.
+    Remove(u64),
+    /// A node that follows gets a vote.
+    Promote(u64),
+    /// Another voter is to lead.
+    Transfer(u64),
+    /// The newest version of apply that all builds run is put in force.
+    Activate,
+}
+
+impl Command {
+    fn order(self) -> Order {
+        let (kind, node) = match self {
+            Command::Remove(node) => (OrderKind::Remove, node),
+            Command::Promote(node) => (OrderKind::Promote, node),
+            Command::Transfer(node) => (OrderKind::Transfer, node),
+            Command::Activate => (OrderKind::Activate, 0),
+        };
+        Order { kind: kind as i32, node }
+    }
+}
+
+/// Asks the node at a peer address how it sees its cluster.
+///
+/// # Errors
+/// A sentence.
+pub fn status(schema: &Schema, settings: &Settings, address: &str) -> Result<ClusterStatus, String> {
+    let security = Security::read(&settings.peer_tls)?;
+    blocking(status_of(&security, schema, address))
+}
+
+/// Gives an order to whoever leads, beginning with the node at a peer address. Comes back when it is carried out.
+///
+/// # Errors
+/// Why it was not, and what to do.
+pub fn command(schema: &Schema, settings: &Settings, address: &str, command: Command) -> Result<(), String> {
+    let security = Security::read(&settings.peer_tls)?;
+    blocking(async {
+        let Command::Transfer(to) = command else { return order(&security, schema, address, command.order()).await };
+        for _ in 0..TRANSFERS_MAX {
+            order(&security, schema, address, command.order()).await?;
+            let until = tokio::time::Instant::now() + LEADS_SOON.0;
+            while tokio::time::Instant::now() < until {
+                if status_of(&security, schema, address).await?.leader == Some(to) {
+                    return Ok(());
+                }
+                tokio::time::sleep(LEADS_SOON.1).await;
+            }
+        }
+        Err(format!("node {to:x} did not take over: it may not keep up with the log; look at the status"))
+    })
+}
+
+/// Gives an order to the node that leads, as the node at a peer address sees it.
+async fn order(security: &Security, schema: &Schema, address: &str, order: Order) -> Result<(), String> {
+    for _ in 0..LEADERS_TRIED_MAX {
+        let status = status_of(security, schema, address).await?;
+        let leader = status.known.iter().find(|known| Some(known.node) == status.leader);
+        if let Some(leader) = leader {
+            let told = ask(security, schema, &leader.address, Question::Order(order)).await;
+            match told.map(|asked| asked.told.reply.map(|reply| reply.read(schema))) {
+                Ok(Some(Ok(Reply::Done { .. }))) => return Ok(()),
+                Ok(Some(Ok(Reply::Refused(refusal)))) => return Err(refusal.message),
+                // Another leads by now, or will: this one cannot be reached.
+                Ok(Some(Ok(Reply::Elsewhere(_) | Reply::Retry(_)))) | Err(_) => {}
+                Ok(Some(Ok(other))) => return Err(format!("the node at {address} said {other:?}; look at the status, and ask again")),
+                Ok(Some(Err(_)) | None) => return Err(format!("the node at {address} answered something else than was asked")),
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    Err("no node leads for long enough; look at the status, and ask again".to_owned())
+}
+
+async fn status_of(security: &Security, schema: &Schema, address: &str) -> Result<ClusterStatus, String> {
+    let Asked { hello, told } = ask(security, schema, address, Question::Status(())).await?;
+    match told.reply {
+        Some(SentReply::Status(status)) => Ok(seen(hello, status)),
+        Some(_) | None => Err(format!("the node at {address} did not tell how it sees its cluster")),
+    }
+}
+
+async fn ask(security: &Security, schema: &Schema, address: &str, question: Question) -> Result<Asked, String> {
+    let service = schema.service.to_owned();
+    let hello = Hello { protocol: PROTOCOL, service, cluster: String::new(), node: 0, known: Vec::new(), expects: 0 };
+    let ask = Ask { number: 1, partition: PARTITION, question: Some(question) };
+    let asked = tokio::time::timeout(ANSWER_TIME_MAX, peers::ask_stranger(security, address, hello, ask)).await;
+    asked.map_err(|_| format!("no answer from {address} in {} s", ANSWER_TIME_MAX.as_secs()))?.map_err(|why| format!("{address}: {why}"))
+}
+
+fn seen(hello: Hello, status: SentStatus) -> ClusterStatus {
+    let known = status.known.into_iter();
+    ClusterStatus {
+        cluster: hello.cluster,
+        node: hello.node,
+        leader: (status.leader != 0).then_some(status.leader),
+        term: status.term,
+        applied: status.applied,
+        committed: status.committed,
+        last: status.last,
+        voters: status.voters,
+        learners: status.learners,
+        is_changing: status.is_changing,
+        known: known.map(|seen| KnownNode { node: seen.node, address: seen.address, is_reached: seen.is_reached }).collect(),
+        health: status.health,
+    }
+}
+
+fn blocking<T>(work: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| format!("cannot start a thread: {error}"))?.block_on(work)
+}

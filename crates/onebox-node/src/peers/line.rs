@@ -1,0 +1,219 @@
+//! The connection that this node dials to another: made, kept, made again.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::uri::PathAndQuery;
+use prost::Message;
+use tokio::sync::mpsc;
+use tonic::codegen::tokio_stream::Stream;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Status, Streaming};
+use tonic_prost::ProstCodec;
+
+use super::tls::Security;
+use super::wire::{Ask, Batch, Hello, Packet, Said, Told};
+use super::{BATCH_BYTES_MAX, CONNECT_TIME_MAX, DIAL_AGAIN, Outbox, PING_INTERVAL, Peers, RECEIVED_BYTES_MAX, check, lock};
+
+/// The one method.
+pub(crate) const EXCHANGE: &str = "/onebox.peer.v1.Peers/Exchange";
+
+/// Packets, as batches for one connection.
+#[derive(Debug)]
+pub(crate) struct Batches {
+    packets: mpsc::Receiver<Packet>,
+    bytes: Arc<AtomicUsize>,
+}
+
+impl Batches {
+    pub(crate) fn new(packets: mpsc::Receiver<Packet>, bytes: Arc<AtomicUsize>) -> Batches {
+        Batches { packets, bytes }
+    }
+}
+
+impl Stream for Batches {
+    type Item = Batch;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Batch>> {
+        let mut batch = Batch::default();
+        let mut bytes = 0;
+        while bytes < BATCH_BYTES_MAX {
+            match self.packets.poll_recv(context) {
+                Poll::Ready(Some(packet)) => {
+                    bytes += packet.encoded_len();
+                    batch.packets.push(packet);
+                }
+                Poll::Ready(None) if batch.packets.is_empty() => return Poll::Ready(None),
+                Poll::Pending if batch.packets.is_empty() => return Poll::Pending,
+                Poll::Ready(None) | Poll::Pending => break,
+            }
+        }
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        Poll::Ready(Some(batch))
+    }
+}
+
+/// Keeps a connection with a node, for as long as it is known.
+pub(crate) async fn dial(peers: Arc<Peers>, node: u64) {
+    let mut wait = DIAL_AGAIN.0;
+    let mut told = String::new();
+    while let Some(address) = peers.address(node) {
+        match exchange(&peers, node, &address).await {
+            Ok(()) => {
+                wait = DIAL_AGAIN.0;
+                told.clear();
+            }
+            // The same reason again and again is told once.
+            Err(why) if why != told => {
+                tracing::warn!(node = format!("{node:x}"), address, why, "cannot talk to a node; trying again");
+                told = why;
+            }
+            Err(_) => {}
+        }
+        tokio::time::sleep(jittered(wait)).await;
+        wait = (2 * wait).min(DIAL_AGAIN.1);
+    }
+}
+
+/// Between half of a time and all of it, so that nodes which lost each other do not all try at once.
+fn jittered(wait: Duration) -> Duration {
+    let random = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), ()) % 1024;
+    wait / 2 + wait / 2 * u32::try_from(random).expect("it is below 1024") / 1024
+}
+
+/// One connection from beginning to end.
+///
+/// # Errors
+/// Why it did not come about.
+async fn exchange(peers: &Arc<Peers>, node: u64, address: &str) -> Result<(), String> {
+    let (outbox, batches) = Outbox::new();
+    outbox.put(Packet::of(Said::Hello(peers.hello(node)))).map_err(|_| "there is no room for a greeting".to_owned())?;
+    let mut heard = connect(&peers.security, address, batches).await?;
+    let (hello, rest) = greeting(&mut heard).await?;
+    check(&peers.me, &hello)?;
+    if hello.node != node {
+        peers.learn(&hello);
+        return Err(format!("node {:x} is there instead", hello.node));
+    }
+    tracing::info!(node = format!("{node:x}"), address, "talks to a node");
+    peers.learn(&hello);
+    lock(&peers.lines).insert(node, outbox);
+    rest.into_iter().for_each(|packet| hear(peers, node, packet));
+    loop {
+        match heard.message().await {
+            Ok(Some(batch)) => batch.packets.into_iter().for_each(|packet| hear(peers, node, packet)),
+            Ok(None) => break,
+            Err(status) => {
+                tracing::debug!(%status, "a connection to a node ended");
+                break;
+            }
+        }
+    }
+    lock(&peers.lines).remove(&node);
+    peers.ear.lost(node);
+    tracing::warn!(node = format!("{node:x}"), address, "the connection to a node ended; trying again");
+    Ok(())
+}
+
+fn hear(peers: &Arc<Peers>, node: u64, packet: Packet) {
+    match packet.said {
+        Some(Said::Answer(told)) => peers.ear.told(node, told),
+        Some(Said::Hello(hello)) => peers.learn(&hello),
+        // What a node asks comes over the connection that it dialled; what a newer one says may be anything.
+        Some(Said::Peer(_) | Said::Ask(_)) | None => {}
+    }
+}
+
+async fn connect(security: &Security, address: &str, batches: Batches) -> Result<Streaming<Batch>, String> {
+    let endpoint = Endpoint::from_shared(format!("{}://{address}", security.scheme()))
+        .map_err(|_| format!("{address:?} is not a host and a port, like 10.0.0.7:7400"))?
+        .connect_timeout(CONNECT_TIME_MAX)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_INTERVAL)
+        .keep_alive_while_idle(true)
+        .initial_stream_window_size(8 << 20)
+        .initial_connection_window_size(16 << 20);
+    let endpoint = match security.client() {
+        Some(tls) => endpoint.tls_config(tls).map_err(|error| format!("its certificate files are of no use: {}", words(&error)))?,
+        None => endpoint,
+    };
+    let channel: Channel = endpoint.connect().await.map_err(|error| words(&error))?;
+    let mut grpc = tonic::client::Grpc::new(channel).max_decoding_message_size(RECEIVED_BYTES_MAX);
+    grpc.ready().await.map_err(|error| words(&error))?;
+    let codec: ProstCodec<Batch, Batch> = ProstCodec::default();
+    let asked = grpc.streaming(Request::new(batches), PathAndQuery::from_static(EXCHANGE), codec);
+    match tokio::time::timeout(CONNECT_TIME_MAX, asked).await {
+        Ok(Ok(response)) => Ok(response.into_inner()),
+        Ok(Err(status)) => Err(status.message().to_owned()),
+        Err(_) => Err("no answer".to_owned()),
+    }
+}
+
+/// Who is there, and what else it said at once.
+async fn greeting(heard: &mut Streaming<Batch>) -> Result<(Hello, Vec<Packet>), String> {
+    let first = tokio::time::timeout(CONNECT_TIME_MAX, heard.message()).await.map_err(|_| "no greeting".to_owned())?;
+    let batch = first.map_err(|status: Status| status.message().to_owned())?.ok_or("it hung up without a greeting")?;
+    let mut packets = batch.packets.into_iter();
+    match packets.next().and_then(|packet| packet.said) {
+        Some(Said::Hello(hello)) => Ok((hello, packets.collect())),
+        Some(_) | None => Err("it did not greet first".to_owned()),
+    }
+}
+
+/// An error with what lies beneath it.
+fn words(error: &dyn std::error::Error) -> String {
+    let mut words = error.to_string();
+    let mut beneath = error.source();
+    while let Some(error) = beneath {
+        let more = error.to_string();
+        if !words.contains(&more) {
+            words = format!("{words}: {more}");
+        }
+        beneath = error.source();
+    }
+    words
+}
+
+/// Asks the node at an address, of which nothing is known, for its greeting.
+///
+/// # Errors
+/// A sentence.
+pub(crate) async fn join(security: &Security, address: &str, hello: Hello) -> Result<Hello, String> {
+    let (outbox, batches) = Outbox::new();
+    outbox.put(Packet::of(Said::Hello(hello))).map_err(|_| "there is no room for a greeting".to_owned())?;
+    let mut heard = connect(security, address, batches).await?;
+    Ok(greeting(&mut heard).await?.0)
+}
+
+/// What an operator was told: by whom, and what.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub(crate) hello: Hello,
+    pub(crate) told: Told,
+}
+
+/// Asks the node at an address one question, as an operator.
+///
+/// # Errors
+/// A sentence.
+pub(crate) async fn ask_stranger(security: &Security, address: &str, hello: Hello, ask: Ask) -> Result<Asked, String> {
+    let (outbox, batches) = Outbox::new();
+    let full = |_| "there is no room for a question".to_owned();
+    outbox.put(Packet::of(Said::Hello(hello))).map_err(full)?;
+    outbox.put(Packet::of(Said::Ask(ask))).map_err(full)?;
+    let mut heard = connect(security, address, batches).await?;
+    let (hello, mut packets) = greeting(&mut heard).await?;
+    loop {
+        for packet in packets {
+            if let Some(Said::Answer(told)) = packet.said {
+                return Ok(Asked { hello, told });
+            }
+        }
+        let batch = heard.message().await.map_err(|status| status.message().to_owned())?;
+        packets = batch.ok_or("it hung up without an answer")?.packets;
+    }
+}

@@ -1,0 +1,238 @@
+//! `cluster`: a whole cluster on this machine, and an operator's questions and orders to a real one.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ExitCode, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use clap::{Arg, ArgMatches, Command, value_parser};
+use onebox_node::Settings;
+use onebox_node::operate::{self, ClusterStatus};
+use onebox_service::Service;
+
+/// Nodes of a local cluster, at most.
+const NODES_MAX: u16 = 9;
+/// Between two looks whether a node still runs.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+pub(crate) fn command() -> Command {
+    let at =
+        || Arg::new("at").long("at").value_name("ADDR").default_value("127.0.0.1:7400").help("Peer address of any node of the cluster");
+    let node = || Arg::new("node").value_name("NODE").required(true).help("The node, as status names it");
+    Command::new("cluster")
+        .about("Several nodes as one: a cluster on this machine to try, and how a real one is looked at and changed")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(
+            Command::new("local")
+                .about("Starts a cluster of several nodes on this machine, and stops them together")
+                .arg(
+                    Arg::new("nodes")
+                        .long("nodes")
+                        .value_name("N")
+                        .default_value("3")
+                        .value_parser(value_parser!(u16).range(1..=i64::from(NODES_MAX))),
+                )
+                .arg(
+                    Arg::new("data")
+                        .long("data")
+                        .value_name("DIR")
+                        .default_value("./cluster-data")
+                        .value_parser(value_parser!(PathBuf))
+                        .help("A folder with a data directory for each node"),
+                )
+                .arg(
+                    Arg::new("port")
+                        .long("port")
+                        .value_name("PORT")
+                        .default_value("8080")
+                        .value_parser(value_parser!(u16))
+                        .help("Port of the first node for clients; the others follow"),
+                )
+                .arg(
+                    Arg::new("peer-port")
+                        .long("peer-port")
+                        .value_name("PORT")
+                        .default_value("7400")
+                        .value_parser(value_parser!(u16))
+                        .help("Port of the first node for other nodes; the others follow"),
+                ),
+        )
+        .subcommand(Command::new("status").about("Shows the nodes, who leads, and how far each is").arg(at()))
+        .subcommand(Command::new("transfer").about("Lets another voter lead; no request is lost").arg(node()).arg(at()))
+        .subcommand(
+            Command::new("remove")
+                .about("Takes a node out of the cluster, if the others are a majority that is well")
+                .arg(node())
+                .arg(at()),
+        )
+        .subcommand(Command::new("promote").about("Gives a node that follows a vote, once it has caught up").arg(node()).arg(at()))
+        .subcommand(
+            Command::new("activate").about("Puts the newest version of the service's apply in force, once every build runs it").arg(at()),
+        )
+}
+
+pub(crate) fn run(service: &Arc<dyn Service>, settings: &Settings, arguments: &ArgMatches) -> Result<ExitCode, String> {
+    let (verb, arguments) = arguments.subcommand().expect("clap demands a verb");
+    if verb == "local" {
+        return local(arguments);
+    }
+    let at = arguments.get_one::<String>("at").expect("it has a default");
+    let schema = service.schema();
+    let command = match verb {
+        "status" => {
+            print(&whole(schema, settings, at)?);
+            return Ok(ExitCode::SUCCESS);
+        }
+        "transfer" => operate::Command::Transfer(node_of(arguments)?),
+        "remove" => operate::Command::Remove(node_of(arguments)?),
+        "promote" => operate::Command::Promote(node_of(arguments)?),
+        "activate" => operate::Command::Activate,
+        verb => unreachable!("clap takes no verb {verb}"),
+    };
+    operate::command(schema, settings, at, command)?;
+    print("done\n");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print(words: &str) {
+    // Whoever closed the output does not want to read it.
+    let _ = std::io::stdout().write_all(words.as_bytes());
+}
+
+fn node_of(arguments: &ArgMatches) -> Result<u64, String> {
+    let given = arguments.get_one::<String>("node").expect("clap demands it");
+    u64::from_str_radix(given, 16).map_err(|_| format!("{given:?} is not a node; cluster status names them"))
+}
+
+/// What every node says that can be asked.
+fn whole(schema: &onebox_service::Schema, settings: &Settings, at: &str) -> Result<String, String> {
+    let first = operate::status(schema, settings, at)?;
+    let mut text = format!("cluster {}, as node {:x} sees it: {}\n", first.cluster, first.node, first.health);
+    if first.is_changing {
+        text.push_str("the members are being changed\n");
+    }
+    text.push_str("node              is        address                entries applied/committed/in log\n");
+    let mut nodes: Vec<u64> = first.voters.iter().chain(&first.learners).copied().collect();
+    nodes.extend(first.known.iter().map(|known| known.node));
+    nodes.sort_unstable();
+    nodes.dedup();
+    for node in nodes {
+        let address = first.known.iter().find(|known| known.node == node).map(|known| known.address.clone());
+        let status = if node == first.node {
+            Some(first.clone())
+        } else {
+            address.as_ref().and_then(|at| operate::status(schema, settings, at).ok())
+        };
+        let progress = match status.filter(|status| status.node == node) {
+            Some(ClusterStatus { applied, committed, last, .. }) => format!("{applied}/{committed}/{last}"),
+            None => "cannot be reached".to_owned(),
+        };
+        let is = if first.leader == Some(node) {
+            "leader"
+        } else if first.voters.contains(&node) {
+            "voter"
+        } else if first.learners.contains(&node) {
+            "learner"
+        } else {
+            "no member"
+        };
+        text.push_str(&format!("{node:<16x}  {is:<9} {:<22} {progress}\n", address.unwrap_or_else(|| "not known".to_owned())));
+    }
+    Ok(text)
+}
+
+struct Node {
+    number: u16,
+    child: Child,
+    restart: String,
+}
+
+/// Starts the nodes, shows what they say, and stops them together.
+fn local(arguments: &ArgMatches) -> Result<ExitCode, String> {
+    let nodes = *arguments.get_one::<u16>("nodes").expect("it has a default");
+    let data = arguments.get_one::<PathBuf>("data").expect("it has a default");
+    let port = *arguments.get_one::<u16>("port").expect("it has a default");
+    let peer_port = *arguments.get_one::<u16>("peer-port").expect("it has a default");
+    let room = u16::MAX - NODES_MAX;
+    if port > room || peer_port > room {
+        return Err(format!("--port and --peer-port are at most {room}: the other nodes' ports follow"));
+    }
+    let this = std::env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
+    let asked = Arc::new(AtomicBool::new(false));
+    stop_when_asked(&asked)?;
+    let mut running = Vec::new();
+    for number in 1..=nodes {
+        let node = start(&this, data, number, (port, peer_port)).inspect_err(|_| stop(&mut running))?;
+        print(&format!("node-{number}  http://127.0.0.1:{}  (process {}; again: {})\n", port + number - 1, node.child.id(), node.restart));
+        running.push(node);
+    }
+    print("Ctrl-C stops all. Try: kill -9 one of the processes, and ask the others.\n");
+    while !asked.load(Ordering::Acquire) && !running.is_empty() {
+        running.retain_mut(|node| match node.child.try_wait() {
+            Ok(Some(status)) => {
+                print(&format!("node-{} ended: {status}. Start it again: {}\n", node.number, node.restart));
+                false
+            }
+            Ok(None) | Err(_) => true,
+        });
+        thread::sleep(LOOK_AGAIN);
+    }
+    stop(&mut running);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn start(this: &Path, data: &Path, number: u16, (port, peer_port): (u16, u16)) -> Result<Node, String> {
+    let folder = data.join(format!("node-{number}"));
+    let mut words = vec![
+        "serve".to_owned(),
+        "--data".to_owned(),
+        folder.display().to_string(),
+        "--listen".to_owned(),
+        format!("127.0.0.1:{}", port + number - 1),
+        "--peer-listen".to_owned(),
+        format!("127.0.0.1:{}", peer_port + number - 1),
+    ];
+    if number > 1 {
+        words.extend(["--join".to_owned(), format!("127.0.0.1:{peer_port}")]);
+    }
+    let restart = format!("{} {}", this.display(), words.join(" "));
+    let mut command = std::process::Command::new(this);
+    // A node sees its input end when this process is gone, however it went, and stops.
+    command.args(&words).arg("--stop-at-end-of-input").stdin(Stdio::piped()).stdout(Stdio::inherit()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(|error| format!("cannot start node-{number}: {error}"))?;
+    if let Some(said) = child.stderr.take() {
+        thread::spawn(move || {
+            for line in BufReader::new(said).lines().map_while(Result::ok) {
+                let _ = writeln!(std::io::stderr(), "node-{number} | {line}");
+            }
+        });
+    }
+    Ok(Node { number, child, restart })
+}
+
+/// Ends the input of each, so that all stop at once, and waits for them.
+fn stop(running: &mut Vec<Node>) {
+    running.iter_mut().for_each(|node| drop(node.child.stdin.take()));
+    for node in running.iter_mut() {
+        if let Ok(status) = node.child.wait() {
+            print(&format!("node-{} ended: {status}\n", node.number));
+        }
+    }
+    running.clear();
+}
+
+/// Notes SIGTERM and Ctrl-C.
+fn stop_when_asked(asked: &Arc<AtomicBool>) -> Result<(), String> {
+    let asked = Arc::clone(asked);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| format!("cannot start a thread: {error}"))?;
+    thread::spawn(move || {
+        runtime.block_on(crate::binary::stop_signal());
+        asked.store(true, Ordering::Release);
+    });
+    Ok(())
+}

@@ -1,0 +1,196 @@
+//! Three nodes as one: a leader that is killed or stopped under load costs nobody an answer, and a lost node is replaced.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+
+use crate::client::Connection;
+use crate::scratch::Scratch;
+use crate::server::{Server, await_condition, command};
+use crate::turn;
+use crate::worker::{Step, Worker};
+
+/// Answers that are given before, and again after, what happens to a node.
+const ANSWERS: u64 = 1_500;
+/// Workers at each of the nodes that nothing happens to.
+const WORKERS: usize = 6;
+
+/// A flag that is raised when this is dropped.
+struct Raised<'a>(&'a AtomicBool);
+
+impl Drop for Raised<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Three nodes, and where their data is.
+struct Cluster {
+    scratch: Scratch,
+    nodes: Vec<Option<Server>>,
+}
+
+impl Cluster {
+    /// Starts three nodes, the first of which begins the cluster and leads it.
+    fn start(name: &str) -> Cluster {
+        let mut cluster = Cluster { scratch: Scratch::new(name), nodes: vec![None, None, None] };
+        (0..3).for_each(|number| cluster.start_node(number));
+        for number in 1..3 {
+            cluster.server(number).await_line("is a voter of its cluster");
+        }
+        cluster.await_all_ready();
+        cluster
+    }
+
+    fn data(&self, number: usize) -> PathBuf {
+        self.scratch.join(&format!("node-{number}"))
+    }
+
+    /// Starts a node on what is in its folder; with nothing there it joins through any node that runs.
+    fn start_node(&mut self, number: usize) {
+        let running = self.nodes.iter().flatten().map(|server| server.peer_address().to_string()).next().unwrap_or_default();
+        let settings = [("ONEBOX_PEER_LISTEN", "127.0.0.1:0"), ("ONEBOX_JOIN", &running)];
+        self.nodes[number] = Some(Server::start_node(&self.data(number), &settings));
+    }
+
+    fn server(&self, number: usize) -> &Server {
+        self.nodes[number].as_ref().expect("the node runs")
+    }
+
+    fn take(&mut self, number: usize) -> Server {
+        self.nodes[number].take().expect("the node runs")
+    }
+
+    fn await_all_ready(&self) {
+        for server in self.nodes.iter().flatten() {
+            await_condition("the node is ready", || server.is_ready());
+        }
+    }
+
+    /// What an operator is shown, or told: standard output, and standard error if it failed.
+    fn operate(&self, words: &[&str]) -> Result<String, String> {
+        let at = self.nodes.iter().flatten().next().expect("a node runs").peer_address().to_string();
+        let ran = command(&[]).arg("cluster").args(words).args(["--at", &at]).output().expect("the binary can be started");
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        if ran.status.success() { Ok(text(ran.stdout)) } else { Err(text(ran.stderr)) }
+    }
+
+    /// The node that the operator is told leads.
+    fn leader(&self) -> String {
+        let status = self.operate(&["status"]).expect("a node answers");
+        let leads = status.lines().find(|line| line.contains(" leader "));
+        leads.and_then(|line| line.split(' ').next()).unwrap_or_else(|| panic!("nobody leads:\n{status}")).to_owned()
+    }
+
+    /// Has workers work at the nodes 1 and 2 while something happens, none of which may see an error; then compares what
+    /// every node that runs shows with what they were told.
+    fn work_through(&mut self, turn: usize, happens: impl FnOnce(&mut Cluster)) {
+        let addresses: Vec<SocketAddr> = [1, 2].map(|number| self.server(number).address()).to_vec();
+        let mut connection = Connection::open(addresses[0]).expect("a node that is ready takes connections");
+        let mut workers: Vec<Worker> =
+            (0..2 * WORKERS).map(|number| Worker::new(&mut connection, 100 * turn + number, turn as u64)).collect();
+        let (answers, enough) = (AtomicU64::new(0), AtomicBool::new(false));
+        thread::scope(|scope| {
+            for (number, worker) in workers.iter_mut().enumerate() {
+                let (address, answers, enough) = (addresses[number % 2], &answers, &enough);
+                scope.spawn(move || {
+                    let mut connection = Connection::open(address).expect("a node that is ready takes connections");
+                    while !enough.load(Ordering::Relaxed) {
+                        let step = worker.step(&mut connection);
+                        assert_ne!(step, Step::Ended, "at a node that runs: {}", worker.ended_by);
+                        answers.fetch_add(1, Ordering::Relaxed);
+                    }
+                });
+            }
+            // Also when something fails here: the workers' end is waited for.
+            let _end = Raised(&enough);
+            await_condition("the load has begun", || answers.load(Ordering::Relaxed) >= ANSWERS);
+            happens(self);
+            let before = answers.load(Ordering::Relaxed);
+            await_condition("the load goes on", || answers.load(Ordering::Relaxed) >= before + ANSWERS);
+        });
+        for server in self.nodes.iter().flatten() {
+            await_condition("the node is ready", || server.is_ready());
+            let mut connection = server.connect();
+            for worker in &mut workers {
+                worker.reckon(&mut connection);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_leader_that_is_killed_costs_nobody_an_answer() {
+    let _turn = turn();
+    let mut cluster = Cluster::start("cluster-kill");
+    cluster.work_through(1, |cluster| cluster.take(0).kill());
+    cluster.start_node(0);
+    cluster.work_through(2, |_| {});
+    cluster.await_all_ready();
+}
+
+#[test]
+fn a_leader_that_is_stopped_costs_nobody_an_answer_and_may_come_back() {
+    let _turn = turn();
+    let mut cluster = Cluster::start("cluster-stop");
+    cluster.work_through(1, |cluster| {
+        cluster.take(0).stop();
+        cluster.start_node(0);
+    });
+    let leader = cluster.leader();
+    let others: Vec<String> = cluster
+        .operate(&["status"])
+        .expect("a node answers")
+        .lines()
+        .filter(|line| line.contains(" voter "))
+        .map(|line| line[..16].trim().to_owned())
+        .collect();
+    assert_eq!(others.len(), 2);
+    cluster.work_through(2, |cluster| {
+        cluster.operate(&["transfer", &others[0]]).expect("a voter that is there can lead");
+        assert_eq!(cluster.leader(), others[0], "the order is carried out when it comes back");
+    });
+    assert_ne!(cluster.leader(), leader);
+}
+
+#[test]
+fn a_node_whose_disk_is_lost_is_replaced_under_load() {
+    let _turn = turn();
+    let mut cluster = Cluster::start("cluster-replace");
+    cluster.work_through(1, |cluster| {
+        let lost = cluster.operate(&["status"]).expect("a node answers");
+        cluster.take(0).kill();
+        std::fs::remove_dir_all(cluster.data(0)).expect("the data can be removed");
+        await_condition("another leads", || cluster.server(1).is_ready());
+        let known = cluster.operate(&["status"]).expect("a node answers");
+        let gone = known.lines().find(|line| line.contains("cannot be reached")).unwrap_or_else(|| panic!("{lost}{known}"));
+        let gone = gone[..16].trim().to_owned();
+        cluster.operate(&["remove", &gone]).expect("two of three are a majority");
+        cluster.start_node(0);
+        cluster.server(0).await_line("is a voter of its cluster");
+        let status = cluster.operate(&["status"]).expect("a node answers");
+        assert!(!status.lines().any(|line| line.starts_with(&gone)), "{status}");
+        assert_eq!(status.matches(" voter ").count() + status.matches(" leader ").count(), 3, "{status}");
+    });
+}
+
+#[test]
+fn what_would_harm_a_cluster_is_refused_with_the_reason() {
+    let _turn = turn();
+    let mut cluster = Cluster::start("cluster-refuse");
+    let words = cluster.operate(&["remove", "1234"]).expect_err("nobody has that name");
+    assert!(words.contains("1234"), "{words}");
+    // Data of its own, and told to join: neither may be lost.
+    let alone = cluster.scratch.join("alone");
+    Server::start(&alone, &[]).stop();
+    let peers = cluster.server(0).peer_address().to_string();
+    let settings = [("ONEBOX_PEER_LISTEN", "127.0.0.1:0"), ("ONEBOX_JOIN", &peers)];
+    let (code, log) = Server::spawn(&alone, "127.0.0.1:0", &settings).exit();
+    assert!(code == Some(1) && log.contains("holds data already"), "{log}");
+    // A node of a cluster, started as if it were alone, could only fork it.
+    let node = cluster.data(2);
+    cluster.take(2).stop();
+    let (code, log) = Server::spawn(&node, "127.0.0.1:0", &[]).exit();
+    assert!(code == Some(1) && log.contains("is of a node in a cluster"), "{log}");
+}
