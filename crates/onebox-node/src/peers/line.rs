@@ -141,15 +141,27 @@ async fn connect(security: &Security, address: &str, batches: Batches) -> Result
         Some(tls) => endpoint.tls_config(tls).map_err(|error| format!("its certificate files are of no use: {}", words(&error)))?,
         None => endpoint,
     };
-    let channel: Channel = endpoint.connect().await.map_err(|error| words(&error))?;
+    let channel: Channel = endpoint.connect().await.map_err(|error| hinted(security, words(&error)))?;
     let mut grpc = tonic::client::Grpc::new(channel).max_decoding_message_size(RECEIVED_BYTES_MAX);
-    grpc.ready().await.map_err(|error| words(&error))?;
+    grpc.ready().await.map_err(|error| hinted(security, words(&error)))?;
     let codec: ProstCodec<Batch, Batch> = ProstCodec::default();
     let asked = grpc.streaming(Request::new(batches), PathAndQuery::from_static(EXCHANGE), codec);
     match tokio::time::timeout(CONNECT_TIME_MAX, asked).await {
         Ok(Ok(response)) => Ok(response.into_inner()),
-        Ok(Err(status)) => Err(status.message().to_owned()),
+        Ok(Err(status)) if status.code() == tonic::Code::FailedPrecondition => Err(status.message().to_owned()),
+        Ok(Err(status)) => Err(hinted(security, status.message().to_owned())),
         Err(_) => Err("no answer".to_owned()),
+    }
+}
+
+/// What a connection failed of, and what that often means.
+fn hinted(security: &Security, words: String) -> String {
+    match security {
+        _ if words.contains("refused") => words,
+        Security::ClearText => format!("{words}; this node speaks clear text, the other may want TLS (peer_tls)"),
+        Security::Mutual { .. } => {
+            format!("{words}; this node speaks TLS, and the other may not, or its certificate is of another authority or for another host")
+        }
     }
 }
 

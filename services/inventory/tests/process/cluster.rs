@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+
 use crate::client::Connection;
 use crate::scratch::Scratch;
 use crate::server::{Server, await_condition, command};
@@ -193,4 +195,56 @@ fn what_would_harm_a_cluster_is_refused_with_the_reason() {
     cluster.take(2).stop();
     let (code, log) = Server::spawn(&node, "127.0.0.1:0", &[]).exit();
     assert!(code == Some(1) && log.contains("is of a node in a cluster"), "{log}");
+}
+
+/// Makes an authority and a certificate for each of so many nodes on loopback; gives the settings of each.
+fn certificates(folder: &Scratch, nodes: usize) -> Vec<[(&'static str, String); 3]> {
+    let write = |name: String, text: String| {
+        let path = folder.join(&name);
+        std::fs::write(&path, text).expect("a file can be written");
+        path.display().to_string()
+    };
+    let key = KeyPair::generate().expect("a key");
+    let mut authority = CertificateParams::new(Vec::new()).expect("no names");
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let signed = authority.self_signed(&key).expect("signs itself").pem();
+    let issuer = Issuer::new(authority, key);
+    let of_node = |node: usize| {
+        let key = KeyPair::generate().expect("a key");
+        let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("an address");
+        let certificate = params.signed_by(&key, &issuer).expect("is signed").pem();
+        [
+            ("ONEBOX_PEER_TLS_AUTHORITY", write(format!("authority-{node}.pem"), signed.clone())),
+            ("ONEBOX_PEER_TLS_CERTIFICATE", write(format!("node-{node}.pem"), certificate)),
+            ("ONEBOX_PEER_TLS_KEY", write(format!("node-{node}.key"), key.serialize_pem())),
+        ]
+    };
+    (0..nodes).map(of_node).collect()
+}
+
+#[test]
+fn nodes_with_certificates_talk_to_each_other_and_to_nobody_else() {
+    let _turn = turn();
+    let scratch = Scratch::new("cluster-tls");
+    let ours = certificates(&scratch, 2);
+    let settings = |tls: &[(&'static str, String)], join: &str| {
+        let mut settings: Vec<(&'static str, String)> = tls.to_vec();
+        settings.extend([("ONEBOX_PEER_LISTEN", "127.0.0.1:0".to_owned()), ("ONEBOX_JOIN", join.to_owned())]);
+        settings
+    };
+    let start = |name: &str, settings: &[(&'static str, String)]| {
+        let settings: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (*name, &value[..])).collect();
+        Server::spawn(&scratch.join(name), "127.0.0.1:0", &settings)
+    };
+    let first = start("first", &settings(&ours[0], ""));
+    first.await_line("serving ");
+    let at = first.peer_address().to_string();
+    let second = start("second", &settings(&ours[1], &at));
+    second.await_line("is a voter of its cluster");
+    let clear = start("clear", &settings(&[], &at));
+    clear.await_line("this node speaks clear text, the other may want TLS");
+    let others = Scratch::new("cluster-tls-others");
+    let stranger = start("stranger", &settings(&certificates(&others, 1)[0], &at));
+    stranger.await_line("its certificate is of another authority");
+    await_condition("both are ready", || first.is_ready() && second.is_ready());
 }
