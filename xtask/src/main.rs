@@ -42,6 +42,10 @@ cargo xtask same-trace
     Proves on a few seeds, of the inventory and of the toy, that a run is the same in debug and in release, in another
     process and in another working directory.
 
+cargo xtask drill pauses
+    Three nodes of the inventory on this machine, in release: how long a writing client waits when the leader is killed, and when
+    it stops in order, over ONEBOX_DRILL_TRIALS trials each [30]. It prints a table.
+
 cargo xtask help
     This.
 
@@ -57,6 +61,7 @@ fn main() -> ExitCode {
         (Some("bench"), rest) => bench(rest),
         (Some("simulate"), rest) => simulate::run(rest),
         (Some("mutants"), rest) => simulate::mutants(rest),
+        (Some("drill"), [name]) if name == "pauses" => drill(),
         (Some("same-trace"), []) => simulate::same_trace(root()),
         (Some("help" | "--help" | "-h"), _) => {
             println!("{HELP}");
@@ -72,6 +77,12 @@ fn main() -> ExitCode {
 fn bench(arguments: &[OsString]) -> ExitCode {
     let mut command = cargo();
     exit_code_of(command.args(["run", "--quiet", "--release", "--package", "onebox-bench", "--"]).args(arguments))
+}
+
+fn drill() -> ExitCode {
+    let mut command = cargo();
+    let test = ["test", "--quiet", "--release", "--package", "inventory", "--test", "process", "--"];
+    exit_code_of(command.args(test).args(["pauses_of_a_writing_client", "--ignored", "--nocapture"]))
 }
 
 /// Runs a cargo to its end.

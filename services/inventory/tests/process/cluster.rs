@@ -28,15 +28,21 @@ impl Drop for Raised<'_> {
 }
 
 /// Three nodes, and where their data is.
-struct Cluster {
+pub(crate) struct Cluster {
     scratch: Scratch,
     nodes: Vec<Option<Server>>,
+    heartbeat_ms: &'static str,
 }
 
 impl Cluster {
     /// Starts three nodes, the first of which begins the cluster and leads it.
     fn start(name: &str) -> Cluster {
-        let mut cluster = Cluster { scratch: Scratch::new(name), nodes: vec![None, None, None] };
+        Cluster::start_with(name, "50")
+    }
+
+    /// The same, with so many milliseconds between two heartbeats.
+    pub(crate) fn start_with(name: &str, heartbeat_ms: &'static str) -> Cluster {
+        let mut cluster = Cluster { scratch: Scratch::new(name), nodes: vec![None, None, None], heartbeat_ms };
         (0..3).for_each(|number| cluster.start_node(number));
         for number in 1..3 {
             cluster.server(number).await_line("is a voter of its cluster");
@@ -50,21 +56,21 @@ impl Cluster {
     }
 
     /// Starts a node on what is in its folder; with nothing there it joins through any node that runs.
-    fn start_node(&mut self, number: usize) {
+    pub(crate) fn start_node(&mut self, number: usize) {
         let running = self.nodes.iter().flatten().map(|server| server.peer_address().to_string()).next().unwrap_or_default();
-        let settings = [("ONEBOX_PEER_LISTEN", "127.0.0.1:0"), ("ONEBOX_JOIN", &running)];
+        let settings = [("ONEBOX_PEER_LISTEN", "127.0.0.1:0"), ("ONEBOX_JOIN", &running), ("ONEBOX_HEARTBEAT_MS", self.heartbeat_ms)];
         self.nodes[number] = Some(Server::start_node(&self.data(number), &settings));
     }
 
-    fn server(&self, number: usize) -> &Server {
+    pub(crate) fn server(&self, number: usize) -> &Server {
         self.nodes[number].as_ref().expect("the node runs")
     }
 
-    fn take(&mut self, number: usize) -> Server {
+    pub(crate) fn take(&mut self, number: usize) -> Server {
         self.nodes[number].take().expect("the node runs")
     }
 
-    fn await_all_ready(&self) {
+    pub(crate) fn await_all_ready(&self) {
         for server in self.nodes.iter().flatten() {
             await_condition("the node is ready", || server.is_ready());
         }
@@ -83,6 +89,14 @@ impl Cluster {
         let status = self.operate(&["status"]).expect("a node answers");
         let leads = status.lines().find(|line| line.contains(" leader "));
         leads.and_then(|line| line.split(' ').next()).unwrap_or_else(|| panic!("nobody leads:\n{status}")).to_owned()
+    }
+
+    /// The number of the node that leads, as the others see it.
+    pub(crate) fn leading(&self) -> usize {
+        let status = self.operate(&["status"]).expect("a node answers");
+        let leads = status.lines().find(|line| line.contains(" leader ")).unwrap_or_else(|| panic!("nobody leads:\n{status}"));
+        let is_there = |server: &Server| leads.contains(&format!(" {} ", server.peer_address()));
+        self.nodes.iter().position(|node| node.as_ref().is_some_and(is_there)).expect("a node that runs leads")
     }
 
     /// Has workers work at the nodes 1 and 2 while something happens, none of which may see an error; then compares what

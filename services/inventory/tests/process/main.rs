@@ -12,6 +12,7 @@ mod kill;
 mod load;
 mod mistakes;
 mod overload;
+mod pauses;
 mod random;
 mod readme;
 mod requests;
