@@ -38,6 +38,8 @@ struct PendingRead<R> {
     read: R,
     deadline: u64,
     ask_at: u64,
+    /// How long the next silence is borne: a slow answer is not made faster by asking again and again.
+    patience: u64,
     /// Nothing was heard since it was last asked.
     silent: bool,
 }
@@ -93,7 +95,13 @@ impl<R: Clone> NetworkClient<R> {
 
     /// Somebody asks for a read, under a number that is not used again, and waits until the uptime `deadline`.
     pub fn read(&mut self, now: Now, number: u64, read: R, deadline: u64) -> Vec<Errand<R>> {
-        let pending = PendingRead { read: read.clone(), deadline, ask_at: now.uptime + READ_AGAIN_MICROS, silent: true };
+        let pending = PendingRead {
+            read: read.clone(),
+            deadline,
+            ask_at: now.uptime + READ_AGAIN_MICROS,
+            patience: 2 * READ_AGAIN_MICROS,
+            silent: true,
+        };
         self.reads.insert(number, pending);
         vec![Errand::Read { to: self.routes.target(), number, read }]
     }
@@ -117,7 +125,8 @@ impl<R: Clone> NetworkClient<R> {
         }
         for (number, read) in &mut self.reads {
             if read.ask_at <= now.uptime {
-                (read.ask_at, read.silent) = (now.uptime + READ_AGAIN_MICROS, true);
+                (read.ask_at, read.silent) = (now.uptime + read.patience, true);
+                read.patience *= 2;
                 errands.push(Errand::Read { to: self.routes.target(), number: *number, read: read.read.clone() });
             }
         }

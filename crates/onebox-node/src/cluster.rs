@@ -20,6 +20,8 @@ use crate::peers::{self, Book, PROTOCOL};
 
 /// Between two tries to reach the node through which a cluster is joined.
 const JOIN_AGAIN: Duration = Duration::from_secs(1);
+/// How long the leader may take to take a node in.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
 /// Between two looks whether this node is taken in.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
@@ -143,9 +145,9 @@ pub(crate) async fn become_voter(link: Arc<Link>, me: PeerId) {
             return tracing::info!(node = %me, "is a voter of its cluster");
         }
         let Some(order) = next_step(me, &standing.members) else { continue };
-        let said = match link.order(order).await {
-            Ok(Reply::Refused(refusal)) => refusal.message,
-            Ok(_) | Err(_) => continue,
+        let said = match tokio::time::timeout(ANSWER_TIME_MAX, link.order(order)).await {
+            Ok(Ok(Reply::Refused(refusal))) => refusal.message,
+            Ok(Ok(_) | Err(_)) | Err(_) => continue,
         };
         if said != told {
             tracing::info!(said, "the cluster does not take this node in yet; asking again");

@@ -4,6 +4,8 @@
 //! another. What others ask of the executor here comes the same way. Who is asked, and when again, is decided by the
 //! pure state machine of `onebox-client`, behind a lock that is held for microseconds.
 
+mod asked;
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError};
@@ -13,15 +15,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use onebox_client::{Caller, Errand, NetworkClient, Now, Outcome};
 use onebox_gateway::{Answer, Health};
 use onebox_replica::{Clock, Input, Membership, PeerId, PeerMessage, Read, Status, Token};
-use onebox_service::attempt::{Attempt, Command, Fate, Reply, RequestId};
+use onebox_service::attempt::{Attempt, Command, Fate, Reply, RequestId, SessionId};
 use onebox_service::{Code, MethodId, Refusal, Schema, Service, Time};
 use onebox_store::LogIndex;
 use tokio::sync::oneshot;
 
-use crate::peers::wire::{
-    self, Ask, Order, OrderKind, Packet, Question, Said, Seen, SentAttempt, SentId, SentRead, SentReply, SentStatus, ToReplica, Told,
-};
-use crate::peers::{Ear, NotSent, Peers, Responder};
+use crate::peers::wire::{Ask, Order, Packet, Question, Said, SentAttempt, SentId, SentRead, ToReplica, Told};
+use crate::peers::{NotSent, Peers, Responder};
 use crate::tokens::Tokens;
 
 /// After how long an overloaded node asks to be tried again.
@@ -108,7 +108,26 @@ enum Out {
     Asker(Responder),
 }
 
+impl Out {
+    /// A reply that makes no sense to what was asked says nothing: a node that sends one is of another build, or broken.
+    fn fitting(&self, reply: Reply) -> Reply {
+        let fits = match (self, &reply) {
+            (Out::Attempt(id), Reply::Opened(_)) => id.session == SessionId(0),
+            (Out::Read(_) | Out::Fate(_) | Out::Order(_), Reply::Opened(_) | Reply::Withdrawn | Reply::SessionGone) => false,
+            (Out::Fate(_), Reply::Done { .. }) => false,
+            (Out::Attempt(_) | Out::Read(_) | Out::Fate(_) | Out::Order(_) | Out::Asker(_), _) => true,
+        };
+        if fits { reply } else { Reply::Unknown("the node that was asked gave an answer to another question".to_owned()) }
+    }
+}
+
 impl Waiting {
+    /// Who waits for this answer, if it is that node's to give.
+    fn answered(&mut self, from: u64, number: u64) -> Option<Out> {
+        self.out.get(&number).filter(|(node, _)| *node == from)?;
+        self.out.remove(&number).map(|(_, out)| out)
+    }
+
     fn next(&mut self) -> u64 {
         self.next += 1;
         self.next
@@ -169,7 +188,7 @@ impl Link {
 
     /// What became of a request somebody asked for.
     pub(crate) fn tell_fate(&self, to: Token, fate: Fate) {
-        self.fate_told(to.0, fate);
+        self.fate_told(self.me, to.0, fate);
     }
 
     /// A message of the replica here to one elsewhere. It may be lost.
@@ -210,8 +229,9 @@ impl Link {
             let others = others.into_iter().filter(|node| *node != self.me);
             lock(&self.waiting).client.nodes_are(std::iter::once(self.me).chain(others).collect());
         }
+        let mut health = lock(&self.health);
         if !self.stopping.load(Ordering::Acquire) {
-            *lock(&self.health) = Health { ready, reason };
+            *health = Health { ready, reason };
         }
     }
 
@@ -239,12 +259,18 @@ impl Link {
 
     /// The node is stopping, and stays so.
     pub(crate) fn set_stopping(&self, reason: String) {
+        let mut health = lock(&self.health);
         self.stopping.store(true, Ordering::Release);
-        *lock(&self.health) = Health { ready: false, reason };
+        *health = Health { ready: false, reason };
     }
 
     pub(crate) fn health(&self) -> Health {
         lock(&self.health).clone()
+    }
+
+    /// The time of the last entry that is applied here. No clock has a say in it, for others believe it for ever.
+    fn log_time(&self) -> Time {
+        lock(&self.standing).as_ref().map_or(Time(0), |standing| standing.status.time)
     }
 
     /// Microseconds since the process started.
@@ -256,6 +282,14 @@ impl Link {
     fn now(&self) -> Now {
         let uptime = self.uptime();
         Now { uptime, log: Time(uptime.saturating_add(self.log_offset.load(Ordering::Acquire))) }
+    }
+
+    /// The executor here is gone, after a drain: what was still on its way to it was not taken.
+    pub(crate) fn executor_left(&self) {
+        let left: Vec<u64> = lock(&self.waiting).out.iter().filter(|(_, (node, _))| *node == self.me).map(|(number, _)| *number).collect();
+        for number in left {
+            self.replied(self.me, number, Reply::Retry("this node has stopped"), LogIndex(0));
+        }
     }
 
     /// The replica has stopped; everybody who waits is told what is known.
@@ -338,7 +372,8 @@ impl Link {
     /// A node said something to what it was asked.
     fn replied(&self, from: u64, number: u64, reply: Reply, at: LogIndex) {
         let mut waiting = lock(&self.waiting);
-        let Some((_, out)) = waiting.out.remove(&number) else { return };
+        let Some(out) = waiting.answered(from, number) else { return };
+        let reply = out.fitting(reply);
         let now = self.now();
         let errands = match out {
             Out::Attempt(id) => waiting.client.reply(now, from, id, reply),
@@ -358,12 +393,12 @@ impl Link {
         self.run(&mut waiting, now, errands, at);
     }
 
-    fn fate_told(&self, number: u64, fate: Fate) {
-        match lock(&self.waiting).out.remove(&number) {
+    fn fate_told(&self, from: u64, number: u64, fate: Fate) {
+        match lock(&self.waiting).answered(from, number) {
             // Whoever asked may have left; then nobody hears.
-            Some((_, Out::Fate(sender))) => drop(sender.send(Ok(fate))),
-            Some((_, Out::Asker(responder))) => responder.answer(Told::fate(responder.number, fate, self.now().log)),
-            Some((_, Out::Attempt(_) | Out::Read(_) | Out::Order(_))) | None => {}
+            Some(Out::Fate(sender)) => drop(sender.send(Ok(fate))),
+            Some(Out::Asker(responder)) => responder.answer(Told::fate(responder.number, fate, self.log_time())),
+            Some(Out::Attempt(_) | Out::Read(_) | Out::Order(_)) | None => {}
         }
     }
 
@@ -371,7 +406,7 @@ impl Link {
         match out {
             Out::Fate(sender) => drop(sender.send(Err(reply))),
             Out::Order(sender) => drop(sender.send(reply)),
-            Out::Asker(responder) => responder.answer(Told::reply(responder.number, reply, at, self.now().log)),
+            Out::Asker(responder) => responder.answer(Told::reply(responder.number, reply, at, self.log_time())),
             // The client has told their callers.
             Out::Attempt(_) | Out::Read(_) => {}
         }
@@ -444,22 +479,23 @@ impl Link {
     /// Asks whoever leads, as far as is known, what became of a request.
     pub(crate) fn ask_fate(&self, id: RequestId) -> oneshot::Receiver<Result<Fate, Reply>> {
         let (sender, receiver) = oneshot::channel();
-        self.ask_leader(Out::Fate(sender), |token| Input::Outcome(token, id), Question::Fate(SentId::of(id)));
+        self.ask_leader(Out::Fate(sender), |token| Ok(Input::Outcome(token, id)), Question::Fate(SentId::of(id)));
         receiver
     }
 
     /// Gives an order to whoever leads, as far as is known.
     pub(crate) fn order(&self, order: Order) -> oneshot::Receiver<Reply> {
         let (sender, receiver) = oneshot::channel();
-        self.ask_leader(Out::Order(sender), |token| ordered(token, order), Question::Order(order));
+        self.ask_leader(Out::Order(sender), |token| asked::ordered(token, order), Question::Order(order));
         receiver
     }
 
-    fn ask_leader(&self, out: Out, here: impl FnOnce(Token) -> Input, elsewhere: Question) {
+    fn ask_leader(&self, out: Out, here: impl FnOnce(Token) -> Result<Input, Reply>, elsewhere: Question) {
         let mut waiting = lock(&self.waiting);
         let to = waiting.client.target();
         let number = waiting.out(to, out);
-        let sent = if to == self.me { self.input(here(Token(number))) } else { self.ask_node(to, number, elsewhere) };
+        let sent =
+            if to == self.me { here(Token(number)).and_then(|input| self.input(input)) } else { self.ask_node(to, number, elsewhere) };
         let Err(reply) = sent else { return };
         let Some((_, out)) = waiting.out.remove(&number) else { return };
         if let Reply::Retry(_) = reply {
@@ -467,103 +503,6 @@ impl Link {
         }
         drop(waiting);
         self.tell(out, reply, LogIndex(0));
-    }
-
-    // ---- from other nodes ----
-
-    /// Asks the executor here for somebody else.
-    fn ask_here(&self, responder: Responder, input: impl FnOnce(Token) -> Result<Input, Reply>) {
-        let mut waiting = lock(&self.waiting);
-        let number = waiting.out(self.me, Out::Asker(responder));
-        if let Err(reply) = input(Token(number)).and_then(|input| self.input(input))
-            && let Some((_, out)) = waiting.out.remove(&number)
-        {
-            drop(waiting);
-            self.tell(out, reply, LogIndex(0));
-        }
-    }
-
-    fn read_for(&self, token: Token, read: SentRead) -> Result<Input, Reply> {
-        let SentRead { tenant, method, body, at_least, wait } = read;
-        let method = self.schema().method(&method).ok_or_else(|| wire::no_method(&method))?;
-        let deadline = self.uptime().saturating_add(wait);
-        Ok(Input::Read(Read { token, tenant, method, body, at_least: LogIndex(at_least), deadline }))
-    }
-
-    fn status(&self) -> SentStatus {
-        let known = self.peers.get().map_or_else(Vec::new, |peers| peers.known());
-        let known = known.into_iter().map(|(node, address, is_reached)| Seen { node, address, is_reached }).collect();
-        let health = self.health().reason;
-        let Some(Standing { status, members }) = self.standing() else { return SentStatus { known, health, ..SentStatus::default() } };
-        SentStatus {
-            leader: status.leader.map_or(0, |leader| leader.0),
-            term: status.term.0,
-            applied: status.progress.0.0,
-            committed: status.committed.0,
-            last: status.progress.1.0,
-            is_changing: members.is_joint(),
-            voters: members.voters,
-            learners: members.learners,
-            known,
-            health,
-        }
-    }
-}
-
-fn ordered(token: Token, order: Order) -> Input {
-    match (order.change(), order.kind()) {
-        (Some(change), _) => Input::Change(token, change),
-        (None, OrderKind::Transfer) => Input::Transfer(token, PeerId(order.node)),
-        // An order that this build does not know changes nothing as an activation of what is in force already.
-        (None, _) => Input::Activate(token),
-    }
-}
-
-impl Ear for Link {
-    fn replica(&self, said: ToReplica) {
-        if let Some(message) = said.message
-            && said.partition == PARTITION
-        {
-            // What does not fit now is repeated.
-            let _ = self.input(Input::Peer(Box::new(message)));
-        }
-    }
-
-    fn ask(&self, responder: Responder, ask: Ask) {
-        match ask.question {
-            Some(Question::Attempt(attempt)) => {
-                self.ask_here(responder, |token| Ok(Input::Attempt(token, attempt.attempt(self.schema())?)));
-            }
-            Some(Question::Read(read)) => self.ask_here(responder, |token| self.read_for(token, read)),
-            Some(Question::Fate(id)) => self.ask_here(responder, |token| Ok(Input::Outcome(token, id.id()))),
-            Some(Question::Order(order)) => self.ask_here(responder, |token| Ok(ordered(token, order))),
-            Some(Question::Status(())) => {
-                let reply = Some(SentReply::Status(self.status()));
-                responder.answer(Told { number: responder.number, at: self.published().0, time: self.now().log.0, reply });
-            }
-            None => self.ask_here(responder, |_| Err(wire::newer())),
-        }
-    }
-
-    fn told(&self, node: u64, told: Told) {
-        lock(&self.waiting).client.hear_time(Time(told.time));
-        match told.reply.map(|reply| reply.read(self.schema())) {
-            Some(Ok(reply)) => self.replied(node, told.number, reply, LogIndex(told.at)),
-            Some(Err(fate)) => self.fate_told(told.number, fate),
-            None => self.replied(node, told.number, Reply::Unknown("a node's answer was of a newer build".to_owned()), LogIndex(0)),
-        }
-    }
-
-    fn lost(&self, node: u64) {
-        let lost: Vec<u64> = {
-            let waiting = lock(&self.waiting);
-            let asked = waiting.out.iter().filter(|(_, (of, out))| *of == node && !matches!(out, Out::Asker(_)));
-            asked.map(|(number, _)| *number).collect()
-        };
-        for number in lost {
-            let why = "the connection with the node that was asked ended before it answered";
-            self.replied(node, number, Reply::Unknown(why.to_owned()), LogIndex(0));
-        }
     }
 }
 

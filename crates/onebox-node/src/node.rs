@@ -278,9 +278,10 @@ async fn run(
         }
     }
     link.set_stopping("stopping".to_owned());
+    let until = tokio::time::Instant::now() + drain_max;
     let finish = async {
         drop(close);
-        let _ = tokio::time::timeout(drain_max, serving).await;
+        let _ = tokio::time::timeout_at(until, serving).await;
     };
     if link.is_among_others() {
         tracing::info!("stopping: another node leads; what still comes goes there");

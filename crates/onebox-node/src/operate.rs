@@ -74,6 +74,16 @@ pub enum Command {
 }
 
 impl Command {
+    /// Whether it is done, as a node sees it: by an earlier order whose answer was lost.
+    fn is_carried_out(self, status: &ClusterStatus) -> bool {
+        match self {
+            Command::Remove(node) => !status.is_changing && !status.voters.contains(&node) && !status.learners.contains(&node),
+            Command::Promote(node) => status.voters.contains(&node),
+            Command::Transfer(node) => status.leader == Some(node),
+            Command::Activate => false,
+        }
+    }
+
     fn order(self) -> Order {
         let (kind, node) = match self {
             Command::Remove(node) => (OrderKind::Remove, node),
@@ -101,10 +111,11 @@ pub fn status(schema: &Schema, settings: &Settings, address: &str) -> Result<Clu
 pub fn command(schema: &Schema, settings: &Settings, address: &str, command: Command) -> Result<(), String> {
     let security = Security::read(&settings.peer_tls)?;
     blocking(async {
-        let Command::Transfer(to) = command else { return order(&security, schema, address, command.order()).await };
+        let Command::Transfer(to) = command else { return order(&security, schema, address, command).await };
         for _ in 0..TRANSFERS_MAX {
-            order(&security, schema, address, command.order()).await?;
+            order(&security, schema, address, command).await?;
             let until = tokio::time::Instant::now() + LEADS_SOON.0;
+            // The other may take over late, between two looks.
             while tokio::time::Instant::now() < until {
                 if status_of(&security, schema, address).await?.leader == Some(to) {
                     return Ok(());
@@ -117,16 +128,19 @@ pub fn command(schema: &Schema, settings: &Settings, address: &str, command: Com
 }
 
 /// Gives an order to the node that leads, as the node at a peer address sees it.
-async fn order(security: &Security, schema: &Schema, address: &str, order: Order) -> Result<(), String> {
-    for _ in 0..LEADERS_TRIED_MAX {
+async fn order(security: &Security, schema: &Schema, address: &str, command: Command) -> Result<(), String> {
+    for tried in 0..LEADERS_TRIED_MAX {
         let status = status_of(security, schema, address).await?;
+        if (tried > 0 || !matches!(command, Command::Remove(_))) && command.is_carried_out(&status) {
+            return Ok(());
+        }
         let leader = status.known.iter().find(|known| Some(known.node) == status.leader);
         if let Some(leader) = leader {
-            let told = ask(security, schema, &leader.address, Question::Order(order)).await;
+            let told = ask(security, schema, &leader.address, Question::Order(command.order())).await;
             match told.map(|asked| asked.told.reply.map(|reply| reply.read(schema))) {
                 Ok(Some(Ok(Reply::Done { .. }))) => return Ok(()),
                 Ok(Some(Ok(Reply::Refused(refusal)))) => return Err(refusal.message),
-                // Another leads by now, or will: this one cannot be reached.
+                // Another leads by now, or will; what became of the order is seen in the status.
                 Ok(Some(Ok(Reply::Elsewhere(_) | Reply::Retry(_)))) | Err(_) => {}
                 Ok(Some(Ok(other))) => return Err(format!("the node at {address} said {other:?}; look at the status, and ask again")),
                 Ok(Some(Err(_)) | None) => return Err(format!("the node at {address} answered something else than was asked")),

@@ -143,6 +143,14 @@ struct Executor {
 
 impl Executor {
     fn run(mut self) {
+        self.take_turns();
+        let Executor { inputs, world, .. } = self;
+        // Nothing more can arrive from here on, and what did will not be taken.
+        drop(inputs);
+        world.link.executor_left();
+    }
+
+    fn take_turns(&mut self) {
         let tick = self.tick;
         let mut next_tick = Instant::now() + tick;
         let mut again = true;

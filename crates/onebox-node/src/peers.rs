@@ -12,7 +12,7 @@ pub(crate) mod wire;
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use prost::Message;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
-pub(crate) use self::book::Book;
+pub(crate) use self::book::{Book, is_address};
 pub(crate) use self::line::{Asked, ask_stranger, join};
 pub(crate) use self::service::serve;
 use self::tls::Security;
@@ -106,8 +106,8 @@ impl Peers {
 
     /// Every node that is known, this one included, and whether there is a connection to it.
     pub(crate) fn known(&self) -> Vec<(u64, String, bool)> {
-        let lines = lock(&self.lines);
-        let reachable = |node: u64| node == self.me.node || lines.contains_key(&node);
+        let connected: HashSet<u64> = lock(&self.lines).keys().copied().collect();
+        let reachable = |node: u64| node == self.me.node || connected.contains(&node);
         lock(&self.book).all().map(|(node, address)| (node, address.to_owned(), reachable(node))).collect()
     }
 
@@ -139,9 +139,16 @@ impl Peers {
         }
     }
 
+    /// Where a node was another is.
+    fn replaced(self: &Arc<Peers>, before: u64, node: u64, address: &str) {
+        lock(&self.book).replace(before, node, address);
+        self.dial_all();
+        self.tell_all();
+    }
+
     fn dial_all(self: &Arc<Peers>) {
-        let nodes: Vec<u64> = lock(&self.book).all().map(|(node, _)| node).collect();
         let mut dialled = lock(&self.dialled);
+        let nodes: Vec<u64> = lock(&self.book).all().map(|(node, _)| node).collect();
         for node in nodes {
             if node != self.me.node && dialled.insert(node) {
                 self.runtime.spawn(line::dial(Arc::clone(self), node));
@@ -151,9 +158,11 @@ impl Peers {
 
     /// Where a node is; nothing once it is to be forgotten.
     fn address(&self, node: u64) -> Option<String> {
+        // Held for both, so that a node which is learned again meanwhile is dialled again.
+        let mut dialled = lock(&self.dialled);
         let address = lock(&self.book).address(node).map(str::to_owned);
         if address.is_none() {
-            lock(&self.dialled).remove(&node);
+            dialled.remove(&node);
         }
         address
     }
@@ -164,14 +173,17 @@ impl Peers {
 pub(crate) struct Outbox {
     packets: mpsc::Sender<Packet>,
     bytes: Arc<AtomicUsize>,
+    /// Something that had to be sent did not fit: the connection ends, so that both sides know.
+    broken: Arc<AtomicBool>,
 }
 
 impl Outbox {
     /// An outbox, and where its packets come out in batches.
     pub(crate) fn new() -> (Outbox, line::Batches) {
         let (packets, receiver) = mpsc::channel(PACKETS_WAITING_MAX);
-        let bytes = Arc::new(AtomicUsize::new(0));
-        (Outbox { packets, bytes: Arc::clone(&bytes) }, line::Batches::new(receiver, bytes))
+        let (bytes, broken) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+        let batches = line::Batches::new(receiver, Arc::clone(&bytes), Arc::clone(&broken));
+        (Outbox { packets, bytes, broken }, batches)
     }
 
     pub(crate) fn put(&self, packet: Packet) -> Result<(), NotSent> {
@@ -198,9 +210,11 @@ pub(crate) struct Responder {
 }
 
 impl Responder {
-    /// Answers. If the connection has ended, whoever asked knows that it gets no answer.
+    /// Answers. If the connection has ended, whoever asked knows that it gets no answer; if there is no room, it ends now.
     pub(crate) fn answer(&self, told: Told) {
-        let _ = self.outbox.put(Packet::of(Said::Answer(told)));
+        if self.outbox.put(Packet::of(Said::Answer(told))) == Err(NotSent::Full) {
+            self.outbox.broken.store(true, Ordering::Relaxed);
+        }
     }
 }
 

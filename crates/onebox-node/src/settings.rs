@@ -8,6 +8,7 @@ use onebox_gateway::GatewaySettings;
 use onebox_replica::Limits;
 use serde::{Deserialize, Serialize};
 
+use crate::peers::is_address;
 use crate::peers::tls::PeerTls;
 
 /// How log lines are written.
@@ -265,6 +266,11 @@ impl Settings {
                  peer_clear_text = true if the network is yours alone"
             ));
         }
+        for (name, given) in [("peer_address", &self.peer_address), ("join", &self.join)] {
+            if !given.is_empty() && !is_address(given) {
+                return refuse(format!("{name} is {given:?}; it must be a host and a port, like 10.0.0.7:7400"));
+            }
+        }
         if address.ip().is_unspecified() && self.peer_address.is_empty() {
             return refuse(format!("other nodes cannot reach {address}: give peer_address, the host and port at which they do"));
         }
@@ -377,6 +383,7 @@ mod tests {
         check(&[("ONEBOX_PEER_LISTEN", "10.0.0.7:7400"), ("ONEBOX_PEER_CLEAR_TEXT", "true")], Ok(()));
         check(&[("ONEBOX_PEER_LISTEN", "0.0.0.0:7400"), ("ONEBOX_PEER_CLEAR_TEXT", "true")], Err("give peer_address"));
         check(&[("ONEBOX_PEER_LISTEN", "somewhere")], Err("peer_listen \"somewhere\" is not an address"));
+        check(&[("ONEBOX_PEER_LISTEN", "127.0.0.1:1"), ("ONEBOX_PEER_ADDRESS", "db 1:7400")], Err("peer_address is \"db 1:7400\""));
         check(&[("ONEBOX_JOIN", "10.0.0.7:7400")], Err("needs peer_listen"));
         check(&[("ONEBOX_PEER_LISTEN", "127.0.0.1:1"), ("ONEBOX_PEER_TLS_KEY", "key.pem")], Err("all three files"));
     }

@@ -38,14 +38,11 @@ impl Book {
         };
         let mut places = BTreeMap::new();
         for (number, line) in (1..).zip(text.lines()) {
-            let (node, place) = place_of(line).ok_or_else(|| {
-                format!(
-                    "{} line {number}: {line:?} is not a node's identity, its address and a time; remove the line, the node will tell \
-                     again where it is",
-                    path.display()
-                )
-            })?;
-            places.insert(node, place);
+            match place_of(line) {
+                Some((node, place)) => drop(places.insert(node, place)),
+                // The node will tell again where it is.
+                None => tracing::warn!(file = %path.display(), number, line, "passed over a line that names no node and its address"),
+            }
         }
         let before = places.get(&node).map_or(0, |place: &Place| place.since);
         if places.get(&node).is_none_or(|place| place.address != address) {
@@ -74,7 +71,7 @@ impl Book {
     /// Takes in what a node says. Gives whether anything is new.
     pub(crate) fn learn(&mut self, me: u64, hello: &Hello) -> bool {
         let mut changed = false;
-        for Known { node, address, since } in &hello.known {
+        for Known { node, address, since } in hello.known.iter().filter(|known| is_address(&known.address)) {
             let is_later = self.places.get(node).is_none_or(|place| place.since < *since);
             let taken_later = self.places.values().any(|place| place.address == *address && place.since >= *since);
             if *node == me || !is_later || taken_later {
@@ -89,6 +86,14 @@ impl Book {
             self.store();
         }
         changed
+    }
+
+    /// Another node answers where this one was.
+    pub(crate) fn replace(&mut self, before: u64, node: u64, address: &str) {
+        let since = self.places.remove(&before).map_or(0, |place| place.since);
+        let known = self.places.get(&node).map_or(0, |place| place.since);
+        self.places.insert(node, Place { address: address.to_owned(), since: since.max(known) });
+        self.store();
     }
 
     /// Forgets a node.
@@ -112,8 +117,15 @@ impl Book {
     }
 }
 
+/// Whether it may be an address: a host and a port.
+pub(crate) fn is_address(text: &str) -> bool {
+    let parts = text.rsplit_once(':');
+    parts.is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok()) && !text.contains(char::is_whitespace)
+}
+
 fn place_of(line: &str) -> Option<(u64, Place)> {
     let [node, address, since] = line.split(' ').collect::<Vec<_>>()[..] else { return None };
+    is_address(address).then_some(())?;
     let place = Place { address: address.to_owned(), since: since.parse().ok()? };
     Some((u64::from_str_radix(node, 16).ok()?, place))
 }
@@ -138,12 +150,17 @@ mod tests {
         assert!(book.learn(1, &hello(2, &[(3, "three:2", 20)])), "3 has moved, and 2 says so");
         assert!(book.learn(1, &hello(4, &[(4, "two:1", 30)])), "4 is where 2 was");
         assert!(!book.learn(1, &hello(3, &[(2, "two:1", 10)])), "3 does not know yet that 2 is gone");
+        assert!(!book.learn(1, &hello(5, &[(5, "five 1", 10), (5, "five", 10), (5, ":1", 10)])), "these are no addresses");
         let again = Book::open(&path, 1, "one:2").expect("opens");
         let all: Vec<(u64, &str)> = again.all().collect();
         assert_eq!(all, [(1, "one:2"), (3, "three:2"), (4, "two:1")]);
         let since = |book: &Book| book.places[&1].since;
         assert!(since(&again) > since(&book), "this one has moved");
-        assert_eq!(since(&Book::open(&path, 1, "one:2").expect("opens")), since(&again));
+        fs::write(&path, format!("nonsense\n{}", fs::read_to_string(&path).expect("is there"))).expect("can be written");
+        let mut again = Book::open(&path, 1, "one:2").expect("opens");
+        assert_eq!(all, again.all().collect::<Vec<_>>(), "a line that makes no sense hinders nobody");
+        again.replace(4, 6, "two:1");
+        assert_eq!((again.address(4), again.address(6)), (None, Some("two:1")));
         fs::remove_dir_all(&folder).expect("the folder goes");
     }
 }

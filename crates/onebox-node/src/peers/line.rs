@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -26,11 +26,12 @@ pub(crate) const EXCHANGE: &str = "/onebox.peer.v1.Peers/Exchange";
 pub(crate) struct Batches {
     packets: mpsc::Receiver<Packet>,
     bytes: Arc<AtomicUsize>,
+    broken: Arc<AtomicBool>,
 }
 
 impl Batches {
-    pub(crate) fn new(packets: mpsc::Receiver<Packet>, bytes: Arc<AtomicUsize>) -> Batches {
-        Batches { packets, bytes }
+    pub(crate) fn new(packets: mpsc::Receiver<Packet>, bytes: Arc<AtomicUsize>, broken: Arc<AtomicBool>) -> Batches {
+        Batches { packets, bytes, broken }
     }
 }
 
@@ -38,6 +39,9 @@ impl Stream for Batches {
     type Item = Batch;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Batch>> {
+        if self.broken.load(Ordering::Relaxed) {
+            return Poll::Ready(None);
+        }
         let mut batch = Batch::default();
         let mut bytes = 0;
         while bytes < BATCH_BYTES_MAX {
@@ -95,12 +99,13 @@ async fn exchange(peers: &Arc<Peers>, node: u64, address: &str) -> Result<(), St
     let (hello, rest) = greeting(&mut heard).await?;
     check(&peers.me, &hello)?;
     if hello.node != node {
-        peers.learn(&hello);
+        peers.replaced(node, hello.node, address);
         return Err(format!("node {:x} is there instead", hello.node));
     }
     tracing::info!(node = format!("{node:x}"), address, "talks to a node");
     peers.learn(&hello);
     lock(&peers.lines).insert(node, outbox);
+    let _connected = Connected { peers, node };
     rest.into_iter().for_each(|packet| hear(peers, node, packet));
     loop {
         match heard.message().await {
@@ -112,10 +117,21 @@ async fn exchange(peers: &Arc<Peers>, node: u64, address: &str) -> Result<(), St
             }
         }
     }
-    lock(&peers.lines).remove(&node);
-    peers.ear.lost(node);
     tracing::warn!(node = format!("{node:x}"), address, "the connection to a node ended; trying again");
     Ok(())
+}
+
+/// A connection that is there; however it ends, what was asked over it is known to be lost.
+struct Connected<'a> {
+    peers: &'a Peers,
+    node: u64,
+}
+
+impl Drop for Connected<'_> {
+    fn drop(&mut self) {
+        lock(&self.peers.lines).remove(&self.node);
+        self.peers.ear.lost(self.node);
+    }
 }
 
 fn hear(peers: &Arc<Peers>, node: u64, packet: Packet) {

@@ -56,8 +56,7 @@ fn pauses_of_a_writing_client() {
     let product = text(&made["products"][0]).to_owned();
     let mut answers = 0;
     eprintln!("| the leader | trials | min ms | median ms | p99 ms | max ms | longest without, ms |\n|---|---|---|---|---|---|---|");
-    let endings: [(&str, fn(Server)); 2] = [("is killed (kill -9)", Server::kill), ("stops in order (SIGTERM)", Server::stop)];
-    for (what, end) in endings {
+    for (what, end) in [("is killed (kill -9)", Server::kill as fn(Server)), ("stops in order (SIGTERM)", Server::stop)] {
         let (mut waits, mut quiet) = (Vec::new(), Duration::ZERO);
         for _ in 0..trials {
             let leader = cluster.leading();

@@ -1,0 +1,109 @@
+//! What other nodes and operators ask of the executor here, and what nodes answer.
+
+use onebox_replica::{Input, PeerId, Read, Token};
+use onebox_service::Time;
+use onebox_service::attempt::Reply;
+use onebox_store::LogIndex;
+
+use super::{Link, Out, PARTITION, Standing, lock};
+use crate::peers::wire::{self, Ask, Order, OrderKind, Question, Seen, SentRead, SentReply, SentStatus, ToReplica, Told};
+use crate::peers::{Ear, Responder};
+
+impl Link {
+    /// Asks the executor here for somebody else.
+    fn ask_here(&self, responder: Responder, input: impl FnOnce(Token) -> Result<Input, Reply>) {
+        let mut waiting = lock(&self.waiting);
+        let number = waiting.out(self.me, Out::Asker(responder));
+        if let Err(reply) = input(Token(number)).and_then(|input| self.input(input))
+            && let Some((_, out)) = waiting.out.remove(&number)
+        {
+            drop(waiting);
+            self.tell(out, reply, LogIndex(0));
+        }
+    }
+
+    fn read_for(&self, token: Token, read: SentRead) -> Result<Input, Reply> {
+        let SentRead { tenant, method, body, at_least, wait } = read;
+        let method = self.schema().method(&method).ok_or_else(|| wire::no_method(&method))?;
+        let deadline = self.uptime().saturating_add(wait);
+        Ok(Input::Read(Read { token, tenant, method, body, at_least: LogIndex(at_least), deadline }))
+    }
+
+    fn status(&self) -> SentStatus {
+        let known = self.peers.get().map_or_else(Vec::new, |peers| peers.known());
+        let known = known.into_iter().map(|(node, address, is_reached)| Seen { node, address, is_reached }).collect();
+        let health = self.health().reason;
+        let Some(Standing { status, members }) = self.standing() else { return SentStatus { known, health, ..SentStatus::default() } };
+        SentStatus {
+            leader: status.leader.map_or(0, |leader| leader.0),
+            term: status.term.0,
+            applied: status.progress.0.0,
+            committed: status.committed.0,
+            last: status.progress.1.0,
+            is_changing: members.is_joint(),
+            voters: members.voters,
+            learners: members.learners,
+            known,
+            health,
+        }
+    }
+}
+
+/// An order, as the executor takes it; or what is said of one that this build does not know.
+pub(super) fn ordered(token: Token, order: Order) -> Result<Input, Reply> {
+    match order.kind() {
+        OrderKind::AddLearner | OrderKind::Promote | OrderKind::Remove => order.change().map(|change| Input::Change(token, change)),
+        OrderKind::Transfer => Some(Input::Transfer(token, PeerId(order.node))),
+        OrderKind::Activate => Some(Input::Activate(token)),
+        OrderKind::Unspecified => None,
+    }
+    .ok_or_else(wire::newer)
+}
+
+impl Ear for Link {
+    fn replica(&self, said: ToReplica) {
+        if let Some(message) = said.message
+            && said.partition == PARTITION
+        {
+            // What does not fit now is repeated.
+            let _ = self.input(Input::Peer(Box::new(message)));
+        }
+    }
+
+    fn ask(&self, responder: Responder, ask: Ask) {
+        match ask.question {
+            Some(Question::Attempt(attempt)) => {
+                self.ask_here(responder, |token| Ok(Input::Attempt(token, attempt.attempt(self.schema())?)));
+            }
+            Some(Question::Read(read)) => self.ask_here(responder, |token| self.read_for(token, read)),
+            Some(Question::Fate(id)) => self.ask_here(responder, |token| Ok(Input::Outcome(token, id.id()))),
+            Some(Question::Order(order)) => self.ask_here(responder, |token| ordered(token, order)),
+            Some(Question::Status(())) => {
+                let reply = Some(SentReply::Status(self.status()));
+                responder.answer(Told { number: responder.number, at: self.published().0, time: self.log_time().0, reply });
+            }
+            None => self.ask_here(responder, |_| Err(wire::newer())),
+        }
+    }
+
+    fn told(&self, node: u64, told: Told) {
+        lock(&self.waiting).client.hear_time(Time(told.time));
+        match told.reply.map(|reply| reply.read(self.schema())) {
+            Some(Ok(reply)) => self.replied(node, told.number, reply, LogIndex(told.at)),
+            Some(Err(fate)) => self.fate_told(node, told.number, fate),
+            None => self.replied(node, told.number, Reply::Unknown("a node's answer was of a newer build".to_owned()), LogIndex(0)),
+        }
+    }
+
+    fn lost(&self, node: u64) {
+        let lost: Vec<u64> = {
+            let waiting = lock(&self.waiting);
+            let asked = waiting.out.iter().filter(|(_, (of, out))| *of == node && !matches!(out, Out::Asker(_)));
+            asked.map(|(number, _)| *number).collect()
+        };
+        for number in lost {
+            let why = "the connection with the node that was asked ended before it answered";
+            self.replied(node, number, Reply::Unknown(why.to_owned()), LogIndex(0));
+        }
+    }
+}
