@@ -3,7 +3,7 @@
 //! Only addresses are at stake: who votes stands in the log. Each node says since when it is where it is, and of two
 //! addresses the later is right, whoever passes it on: two nodes that moved at once find each other through a third.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -23,6 +23,8 @@ struct Place {
 pub(crate) struct Book {
     path: PathBuf,
     places: BTreeMap<u64, Place>,
+    /// Whoever was forgotten comes back by its own word alone: others may pass on for a while where it was.
+    forgotten: BTreeSet<u64>,
 }
 
 impl Book {
@@ -50,7 +52,7 @@ impl Book {
             // Later than what the others know, also where the clock was set back.
             places.insert(node, Place { address: address.to_owned(), since: now.max(before + 1) });
         }
-        let book = Book { path: path.to_owned(), places };
+        let book = Book { path: path.to_owned(), places, forgotten: BTreeSet::new() };
         book.store();
         Ok(book)
     }
@@ -74,7 +76,8 @@ impl Book {
         for Known { node, address, since } in hello.known.iter().filter(|known| is_address(&known.address)) {
             let is_later = self.places.get(node).is_none_or(|place| place.since < *since);
             let taken_later = self.places.values().any(|place| place.address == *address && place.since >= *since);
-            if *node == me || !is_later || taken_later {
+            let stays_forgotten = self.forgotten.contains(node) && *node != hello.node;
+            if *node == me || !is_later || taken_later || stays_forgotten {
                 continue;
             }
             // Who was there before is there no more: its disk was replaced, or its machine.
@@ -98,6 +101,7 @@ impl Book {
 
     /// Forgets a node.
     pub(crate) fn forget(&mut self, node: u64) {
+        self.forgotten.insert(node);
         if self.places.remove(&node).is_some() {
             self.store();
         }
@@ -161,6 +165,9 @@ mod tests {
         assert_eq!(all, again.all().collect::<Vec<_>>(), "a line that makes no sense hinders nobody");
         again.replace(4, 6, "two:1");
         assert_eq!((again.address(4), again.address(6)), (None, Some("two:1")));
+        again.forget(6);
+        assert!(!again.learn(1, &hello(3, &[(6, "six:1", 90)])), "3 does not know yet that 6 is no member");
+        assert!(again.learn(1, &hello(6, &[(6, "six:1", 90)])), "it is back");
         fs::remove_dir_all(&folder).expect("the folder goes");
     }
 }

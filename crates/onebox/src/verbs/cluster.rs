@@ -127,8 +127,11 @@ fn whole(schema: &onebox_service::Schema, settings: &Settings, at: &str) -> Resu
         } else {
             address.as_ref().and_then(|at| operate::status(schema, settings, at).ok())
         };
+        let is_member = first.voters.contains(&node) || first.learners.contains(&node);
         let progress = match status.filter(|status| status.node == node) {
             Some(ClusterStatus { applied, committed, last, .. }) => format!("{applied}/{committed}/{last}"),
+            // An address that somebody passed on.
+            None if !is_member => continue,
             None => "cannot be reached".to_owned(),
         };
         let is = if first.leader == Some(node) {
