@@ -125,8 +125,10 @@ impl<R: Clone> NetworkClient<R> {
         }
         for (number, read) in &mut self.reads {
             if read.ask_at <= now.uptime {
-                (read.ask_at, read.silent) = (now.uptime + read.patience, true);
-                read.patience *= 2;
+                if read.silent {
+                    read.patience = read.patience.saturating_mul(2);
+                }
+                (read.ask_at, read.silent) = (now.uptime.saturating_add(read.patience), true);
                 errands.push(Errand::Read { to: self.routes.target(), number: *number, read: read.read.clone() });
             }
         }

@@ -95,6 +95,17 @@ fn a_read_is_asked_again_and_what_is_overloaded_is_not() {
 }
 
 #[test]
+fn a_read_that_nobody_can_answer_yet_is_asked_again_for_as_long_as_it_takes() {
+    let mut table = Table { client: NetworkClient::new(vec![7]), uptime: 7 };
+    table.client.read(table.now(), 1, "a read", LONG);
+    for _ in 0..200 {
+        table.client.read_reply(table.now(), 7, 1, Reply::Retry("later"));
+        table.uptime += TICK;
+        assert_eq!(table.client.tick(table.now()).len(), 1, "it is asked again at the next tick");
+    }
+}
+
+#[test]
 fn members_may_change_and_whom_to_ask_stays_while_it_is_there() {
     let (mut table, out) = Table::asking();
     table.hear(&out, Reply::Elsewhere(Some(8)));
