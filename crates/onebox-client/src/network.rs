@@ -38,7 +38,7 @@ struct PendingRead<R> {
     read: R,
     deadline: u64,
     ask_at: u64,
-    /// How long the next silence is borne: a slow answer is not made faster by asking again and again.
+    /// How long the last silence was borne, and the next twice as long: a slow answer is not made faster by asking again and again.
     patience: u64,
     /// Nothing was heard since it was last asked.
     silent: bool,
@@ -82,7 +82,7 @@ impl<R: Clone> NetworkClient<R> {
         self.log_time = self.log_time.max(log_time);
     }
 
-    /// The log time as far as it is known, where the own clock says `own`.
+    /// The own clock's word, or what replies told of log time, if that is ahead.
     fn at(&self, now: Now) -> Now {
         Now { log: self.log_time.max(now.log), ..now }
     }
@@ -95,13 +95,8 @@ impl<R: Clone> NetworkClient<R> {
 
     /// Somebody asks for a read, under a number that is not used again, and waits until the uptime `deadline`.
     pub fn read(&mut self, now: Now, number: u64, read: R, deadline: u64) -> Vec<Errand<R>> {
-        let pending = PendingRead {
-            read: read.clone(),
-            deadline,
-            ask_at: now.uptime + READ_AGAIN_MICROS,
-            patience: 2 * READ_AGAIN_MICROS,
-            silent: true,
-        };
+        let pending =
+            PendingRead { read: read.clone(), deadline, ask_at: now.uptime + READ_AGAIN_MICROS, patience: READ_AGAIN_MICROS, silent: true };
         self.reads.insert(number, pending);
         vec![Errand::Read { to: self.routes.target(), number, read }]
     }

@@ -3,8 +3,7 @@
 //! A node begins a cluster, whose name is then its own identity, or joins one that is there: it learns the name from any
 //! node of it, starts empty, and asks the leader to take it in, first to follow and then to vote.
 
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,10 +12,11 @@ use onebox_replica::{Membership, PeerId};
 use onebox_service::attempt::Reply;
 use onebox_store::names::NodeId;
 
+use crate::identity::write_durably;
 use crate::link::Link;
 use crate::peers::tls::Security;
 use crate::peers::wire::{Hello, Known, Order, OrderKind};
-use crate::peers::{self, Book, PROTOCOL};
+use crate::peers::{self, Book};
 
 /// Between two tries to reach the node through which a cluster is joined.
 const JOIN_AGAIN: Duration = Duration::from_secs(1);
@@ -87,9 +87,7 @@ pub(crate) async fn join(
     let me = PeerId::of(node).0;
     let mut told = String::new();
     let greeting = loop {
-        let hello =
-            Hello { protocol: PROTOCOL, service: service.to_owned(), cluster: String::new(), node: 0, known: Vec::new(), expects: 0 };
-        match peers::join(security, at, hello).await {
+        match peers::join(security, at, Hello::of_stranger(service)).await {
             Ok(greeting) => break greeting,
             Err(why) if why != told => {
                 tracing::warn!(address = at, why, "cannot reach the node to join; trying again");
@@ -114,16 +112,9 @@ pub(crate) async fn join(
 
 /// Durable before anything is done in the cluster's name.
 fn store(data: &Path, cluster: &Cluster) -> Result<(), String> {
-    let path = data.join("cluster");
-    let fresh = data.join("cluster.new");
     let how = if cluster.joined { "joined" } else { "begun" };
-    let written = File::create(&fresh).and_then(|mut file| {
-        writeln!(file, "{} {how}", cluster.name())?;
-        file.sync_all()?;
-        fs::rename(&fresh, &path)?;
-        File::open(data)?.sync_all()
-    });
-    written.map_err(|error| format!("cannot write {}: {error}", path.display()))
+    let written = write_durably(data, "cluster", &format!("{} {how}\n", cluster.name()));
+    written.map_err(|error| format!("cannot write {}: {error}", data.join("cluster").display()))
 }
 
 /// What a node that is not yet a voter is to ask of the leader.

@@ -31,19 +31,19 @@ pub(crate) fn node_id(data: &Path) -> Result<NodeId, String> {
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let id = NodeId(u128::from_le_bytes(entropy()?));
-            store(data, id).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+            write_durably(data, "node", &format!("{id}\n")).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
             Ok(id)
         }
         Err(error) => Err(format!("cannot read {}: {error}", path.display())),
     }
 }
 
-/// Durable before anything else is written, and whole or absent after a power loss.
-fn store(data: &Path, id: NodeId) -> std::io::Result<()> {
-    let fresh = data.join("node.new");
+/// Writes a small file of a data directory: durable when this returns, and whole or as before after a power loss.
+pub(crate) fn write_durably(data: &Path, name: &str, text: &str) -> std::io::Result<()> {
+    let fresh = data.join(format!("{name}.new"));
     let mut file = File::create(&fresh)?;
-    writeln!(file, "{id}")?;
+    file.write_all(text.as_bytes())?;
     file.sync_all()?;
-    fs::rename(&fresh, data.join("node"))?;
+    fs::rename(&fresh, data.join(name))?;
     File::open(data)?.sync_all()
 }

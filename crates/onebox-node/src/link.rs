@@ -111,13 +111,13 @@ enum Out {
 impl Out {
     /// A reply that makes no sense to what was asked says nothing: a node that sends one is of another build, or broken.
     fn fitting(&self, reply: Reply) -> Reply {
-        let fits = match (self, &reply) {
-            (Out::Attempt(id), Reply::Opened(_)) => id.session == SessionId(0),
-            (Out::Read(_) | Out::Fate(_) | Out::Order(_), Reply::Opened(_) | Reply::Withdrawn | Reply::SessionGone) => false,
-            (Out::Fate(_), Reply::Done { .. }) => false,
-            (Out::Attempt(_) | Out::Read(_) | Out::Fate(_) | Out::Order(_) | Out::Asker(_), _) => true,
+        let makes_no_sense = match self {
+            Out::Attempt(id) => matches!(reply, Reply::Opened(_)) && id.session != SessionId(0),
+            Out::Read(_) | Out::Order(_) => matches!(reply, Reply::Opened(_) | Reply::Withdrawn | Reply::SessionGone),
+            Out::Fate(_) => matches!(reply, Reply::Done { .. } | Reply::Opened(_) | Reply::Withdrawn | Reply::SessionGone),
+            Out::Asker(_) => false,
         };
-        if fits { reply } else { Reply::Unknown("the node that was asked gave an answer to another question".to_owned()) }
+        if makes_no_sense { Reply::Unknown("the node that was asked gave an answer to another question".to_owned()) } else { reply }
     }
 }
 
@@ -286,10 +286,13 @@ impl Link {
 
     /// The executor here is gone, after a drain: what was still on its way to it was not taken.
     pub(crate) fn executor_left(&self) {
-        let left: Vec<u64> = lock(&self.waiting).out.iter().filter(|(_, (node, _))| *node == self.me).map(|(number, _)| *number).collect();
-        for number in left {
-            self.replied(self.me, number, Reply::Retry("this node has stopped"), LogIndex(0));
-        }
+        self.unanswered(self.me, &Reply::Retry("this node has stopped"));
+    }
+
+    /// What a node was asked and has not answered, it will not answer.
+    fn unanswered(&self, node: u64, reply: &Reply) {
+        let asked: Vec<u64> = lock(&self.waiting).out.iter().filter(|(_, (of, _))| *of == node).map(|(number, _)| *number).collect();
+        asked.into_iter().for_each(|number| self.replied(node, number, reply.clone(), LogIndex(0)));
     }
 
     /// The replica has stopped; everybody who waits is told what is known.

@@ -8,7 +8,7 @@ use onebox_service::attempt::Reply;
 use crate::link::PARTITION;
 use crate::peers::tls::Security;
 use crate::peers::wire::{Ask, Hello, Order, OrderKind, Question, SentReply, SentStatus};
-use crate::peers::{self, Asked, PROTOCOL};
+use crate::peers::{self, Asked};
 use crate::settings::Settings;
 
 /// How long an operator waits for one answer.
@@ -115,7 +115,6 @@ pub fn command(schema: &Schema, settings: &Settings, address: &str, command: Com
         for _ in 0..TRANSFERS_MAX {
             order(&security, schema, address, command).await?;
             let until = tokio::time::Instant::now() + LEADS_SOON.0;
-            // The other may take over late, between two looks.
             while tokio::time::Instant::now() < until {
                 if status_of(&security, schema, address).await?.leader == Some(to) {
                     return Ok(());
@@ -160,8 +159,7 @@ async fn status_of(security: &Security, schema: &Schema, address: &str) -> Resul
 }
 
 async fn ask(security: &Security, schema: &Schema, address: &str, question: Question) -> Result<Asked, String> {
-    let service = schema.service.to_owned();
-    let hello = Hello { protocol: PROTOCOL, service, cluster: String::new(), node: 0, known: Vec::new(), expects: 0 };
+    let hello = Hello::of_stranger(schema.service);
     let ask = Ask { number: 1, partition: PARTITION, question: Some(question) };
     let asked = tokio::time::timeout(ANSWER_TIME_MAX, peers::ask_stranger(security, address, hello, ask)).await;
     asked.map_err(|_| format!("no answer from {address} in {} s", ANSWER_TIME_MAX.as_secs()))?.map_err(|why| format!("{address}: {why}"))

@@ -116,10 +116,10 @@ impl Peers {
         lock(&self.book).forget(node);
     }
 
-    pub(crate) fn hello(&self, expects: u64) -> Hello {
+    pub(crate) fn hello(&self) -> Hello {
         let known = lock(&self.book).known();
         let Identity { service, cluster, node } = &self.me;
-        Hello { protocol: PROTOCOL, service: (*service).to_owned(), cluster: cluster.clone(), node: *node, known, expects }
+        Hello { protocol: PROTOCOL, service: (*service).to_owned(), cluster: cluster.clone(), node: *node, known }
     }
 
     /// Somebody said whom it knows.
@@ -135,7 +135,7 @@ impl Peers {
         let nodes: Vec<u64> = lock(&self.lines).keys().copied().collect();
         for node in nodes {
             // Whoever is not told now is told when it is connected to again.
-            let _ = self.send(node, Packet::of(Said::Hello(self.hello(node))));
+            let _ = self.send(node, Packet::of(Said::Hello(self.hello())));
         }
     }
 

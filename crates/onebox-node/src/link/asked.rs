@@ -96,14 +96,7 @@ impl Ear for Link {
     }
 
     fn lost(&self, node: u64) {
-        let lost: Vec<u64> = {
-            let waiting = lock(&self.waiting);
-            let asked = waiting.out.iter().filter(|(_, (of, out))| *of == node && !matches!(out, Out::Asker(_)));
-            asked.map(|(number, _)| *number).collect()
-        };
-        for number in lost {
-            let why = "the connection with the node that was asked ended before it answered";
-            self.replied(node, number, Reply::Unknown(why.to_owned()), LogIndex(0));
-        }
+        let why = "the connection with the node that was asked ended before it answered";
+        self.unanswered(node, &Reply::Unknown(why.to_owned()));
     }
 }

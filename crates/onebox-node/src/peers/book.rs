@@ -4,12 +4,12 @@
 //! addresses the later is right, whoever passes it on: two nodes that moved at once find each other through a third.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::wire::{Hello, Known};
+use crate::identity::write_durably;
 
 /// Where a node is, and since when.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,12 +108,10 @@ impl Book {
     }
 
     fn store(&self) {
-        let fresh = self.path.with_extension("new");
-        let written = File::create(&fresh).and_then(|mut file| {
-            self.places.iter().try_for_each(|(node, place)| writeln!(file, "{node:x} {} {}", place.address, place.since))?;
-            file.sync_all()?;
-            fs::rename(&fresh, &self.path)
-        });
+        let line = |(node, place): (&u64, &Place)| format!("{node:x} {} {}\n", place.address, place.since);
+        let text: String = self.places.iter().map(line).collect();
+        let folder = self.path.parent().expect("the book is in a data directory");
+        let written = write_durably(folder, "peers", &text);
         if let Err(error) = written {
             // What is not written is told again by whoever is reached.
             tracing::warn!(file = %self.path.display(), %error, "cannot write down where the other nodes are");

@@ -94,7 +94,7 @@ fn jittered(wait: Duration) -> Duration {
 /// Why it did not come about.
 async fn exchange(peers: &Arc<Peers>, node: u64, address: &str) -> Result<(), String> {
     let (outbox, batches) = Outbox::new();
-    outbox.put(Packet::of(Said::Hello(peers.hello(node)))).map_err(|_| "there is no room for a greeting".to_owned())?;
+    outbox.put(Packet::of(Said::Hello(peers.hello()))).map_err(|_| "there is no room for a greeting".to_owned())?;
     let mut heard = connect(&peers.security, address, batches).await?;
     let (hello, rest) = greeting(&mut heard).await?;
     check(&peers.me, &hello)?;
@@ -172,8 +172,10 @@ async fn connect(security: &Security, address: &str, batches: Batches) -> Result
 
 /// What a connection failed of, and what that often means.
 fn hinted(security: &Security, words: String) -> String {
+    if words.contains("refused") {
+        return words;
+    }
     match security {
-        _ if words.contains("refused") => words,
         Security::ClearText => format!("{words}; this node speaks clear text, the other may want TLS (peer_tls)"),
         Security::Mutual { .. } => {
             format!("{words}; this node speaks TLS, and the other may not, or its certificate is of another authority or for another host")

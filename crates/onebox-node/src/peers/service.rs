@@ -91,13 +91,9 @@ async fn accept(peers: Arc<Peers>, mut heard: Streaming<Batch>) -> Result<Respon
     let Some(Said::Hello(hello)) = packets.next().and_then(|packet| packet.said) else {
         return Err(Status::invalid_argument("whoever connects greets first"));
     };
-    if hello.expects != 0 && hello.expects != peers.me.node {
-        // Told in a greeting, so that it learns who is here.
-        tracing::debug!(expects = format!("{:x}", hello.expects), "somebody looks for another node here");
-    }
     let is_peer = is_peer(&peers, &hello)?;
     let (outbox, batches) = Outbox::new();
-    let greeted = outbox.put(Packet::of(Said::Hello(peers.hello(hello.node))));
+    let greeted = outbox.put(Packet::of(Said::Hello(peers.hello())));
     greeted.map_err(|_| Status::resource_exhausted("there is no room for a greeting"))?;
     if is_peer {
         peers.learn(&hello);

@@ -55,9 +55,6 @@ pub(crate) struct Hello {
     /// Every node that it has heard of, itself included.
     #[prost(message, repeated, tag = "5")]
     pub(crate) known: Vec<Known>,
-    /// The node that it takes its partner for; 0 if it does not know.
-    #[prost(uint64, tag = "6")]
-    pub(crate) expects: u64,
 }
 
 /// A node, and where it is.
@@ -340,6 +337,13 @@ pub(crate) enum FateKind {
     NoEffect = 2,
     Pending = 3,
     Forgotten = 4,
+}
+
+impl Hello {
+    /// The greeting of who is no node of a cluster: it wants to join one, or is an operator.
+    pub(crate) fn of_stranger(service: &str) -> Hello {
+        Hello { protocol: super::PROTOCOL, service: service.to_owned(), ..Hello::default() }
+    }
 }
 
 impl Packet {
