@@ -330,6 +330,10 @@ impl Consensus {
         self.plant(kind, &mut message);
         // An answer from who is no member any more is of no use, and no mistake.
         let _ = self.node.step(message);
+        if planted("an old term's entry committed by count") && self.node.raft.state == StateRole::Leader {
+            let (counted, _) = self.node.raft.mut_prs().maximal_committed_index();
+            self.node.raft.raft_log.commit_to(counted);
+        }
         self.draw_timeout();
         Ok(())
     }
@@ -358,12 +362,6 @@ impl Consensus {
             let others = self.membership.voters.iter().filter(|voter| **voter != message.from && **voter != self.id.0);
             for other in others.copied().collect::<Vec<_>>() {
                 let _ = self.node.step(eraftpb::Message { from: other, ..message.clone() });
-            }
-        }
-        if planted("an old term's entry committed by count") && self.node.raft.state == StateRole::Leader {
-            let (counted, _) = self.node.raft.mut_prs().maximal_committed_index();
-            if counted > self.node.raft.raft_log.committed {
-                self.node.raft.raft_log.commit_to(counted);
             }
         }
     }

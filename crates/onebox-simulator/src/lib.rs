@@ -19,6 +19,7 @@ pub mod lanes;
 pub mod linearizability;
 mod machine;
 mod network;
+pub mod panics;
 mod partition;
 mod phases;
 mod plan;

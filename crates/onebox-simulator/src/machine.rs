@@ -11,7 +11,7 @@ use onebox_service::planted::planted;
 use onebox_service::{Fault, Service, Time};
 use onebox_store::log::LogWriter;
 use onebox_store::memory::{CrashKind, MemoryDisk};
-use onebox_store::{Disk, NodeId};
+use onebox_store::{Disk, NodeId, Term};
 
 use crate::chance::Chance;
 use crate::desk::Desk;
@@ -49,6 +49,10 @@ pub(crate) struct Machine {
     pub(crate) incarnation: u64,
     /// Stands still until then.
     pub(crate) frozen_until: u64,
+    /// The last term in which one of its replicas was seen elected.
+    pub(crate) elected_in: Term,
+    /// What it may still say to its peers, if it falls silent before it loses power.
+    pub(crate) last_words: Option<u64>,
     /// Its disk is slow until then.
     pub(crate) slow_until: u64,
     /// The change of the disk with which the power goes.
@@ -137,6 +141,8 @@ impl Machine {
             build: Build::Next,
             incarnation: 0,
             frozen_until: 0,
+            elected_in: Term(0),
+            last_words: None,
             slow_until: 0,
             power_fails_at: None,
             clock_ahead: 0,
@@ -217,7 +223,7 @@ impl Machine {
             self.forget(process.seats);
         }
         self.incarnation += 1;
-        self.power_fails_at = None;
+        (self.power_fails_at, self.last_words) = (None, None);
         self.disk.restart_process();
     }
 
@@ -229,7 +235,7 @@ impl Machine {
             self.forget(process.seats);
         }
         self.incarnation += 1;
-        self.power_fails_at = None;
+        (self.power_fails_at, self.last_words) = (None, None);
         self.disk.erase();
         self.disk = image;
     }

@@ -1,6 +1,5 @@
 //! Processes on machines: started, drained, stopped, and what becomes of one whose disk is damaged.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use onebox_replica::Stop;
@@ -8,8 +7,9 @@ use onebox_service::{Fault, FaultKind};
 use onebox_store::{Disk, LogIndex};
 
 use crate::machine::{Build, SeatId};
+use crate::panics::caught;
 use crate::timeline::{Place, What};
-use crate::world::{Event, World, words_of};
+use crate::world::{Event, World};
 
 impl World {
     pub(crate) fn start(&mut self, machine: usize) {
@@ -21,12 +21,12 @@ impl World {
             (Build::Before | Build::Next, _) => Arc::clone(&self.service),
         };
         let (now, plan) = (self.now, self.plan.clone());
-        let started = catch_unwind(AssertUnwindSafe(|| self.machines[machine].start(now, &service, &plan)));
+        let started = caught(|| self.machines[machine].start(now, &service, &plan));
         if self.machines[machine].power_went() {
             return self.power_loss(machine);
         }
         match started {
-            Err(panic) => self.broken("nothing panics", words_of(&*panic)),
+            Err(words) => self.broken("nothing panics", words),
             Ok(Ok(())) => {
                 self.timeline.add(now, Place::Machine(machine), What::Up);
                 let slot = &self.machines[machine];
@@ -95,7 +95,8 @@ impl World {
     pub(crate) fn power_loss(&mut self, machine: usize) {
         self.timeline.add(self.now, Place::Machine(machine), What::Down("power lost"));
         self.machines[machine].lose_power();
-        let off = self.machines[machine].chance.between(1_000, 3_000_000);
+        let longest = self.machines[machine].chance.pick(&[200_000, 3_000_000, 3_000_000]);
+        let off = self.machines[machine].chance.between(1_000, longest);
         self.at(self.now + off, Event::Start(machine));
     }
 }

@@ -11,6 +11,7 @@ use crate::faults::{Fault, Injection};
 use crate::machine::{Build, Machine, SeatId};
 use crate::network::Disturbance;
 use crate::partition::Partition;
+use crate::plan::Plan;
 use crate::timeline::{Place, What};
 use crate::world::{Event, World};
 
@@ -87,7 +88,10 @@ impl World {
                 true
             }
             Fault::UnluckyLeaders => {
-                self.unlucky_leaders_until = until;
+                self.unlucky_leaders_until = self.now + 2_000_000 + 4 * lasts;
+                if let Some(SeatId { machine: leader, .. }) = self.leader(injection.number % self.partitions.len()) {
+                    self.machines[leader].lose_power_after(chance % 12);
+                }
                 true
             }
             Fault::Transfer => self.transfer(injection.number % self.partitions.len(), machine),
@@ -172,6 +176,26 @@ impl World {
         }
     }
 
+    /// Most of those that come to lead meanwhile fall silent after a few messages, and lose power soon after: between what they
+    /// have said, what is on their disk and what is committed lies every order of events.
+    pub(crate) fn strike_the_elected(&mut self, SeatId { machine, partition }: SeatId) {
+        let incarnation = self.machines[machine].incarnation;
+        let slot = &mut self.machines[machine];
+        let Some(status) = slot.seat(partition).map(|seat| seat.replica.status()) else { return };
+        if status.leader != Some(slot.id()) || status.term <= slot.elected_in {
+            return;
+        }
+        slot.elected_in = status.term;
+        if slot.chance.once_in(4) {
+            return;
+        }
+        let Plan { link, sync, machines, .. } = self.plan;
+        // Nothing, or all have been told of its first entry, and some perhaps of what those before left on its disk.
+        slot.last_words = Some(if slot.chance.once_in(2) { 0 } else { machines as u64 - 1 + slot.chance.below(machines as u64) });
+        let when = self.now + slot.chance.below(8 * (link.0 + link.1 + sync.0 + sync.1));
+        self.at(when, Event::PowerLoss(machine, incarnation));
+    }
+
     /// It is over.
     pub(crate) fn relief(&mut self, place: usize) {
         let injection = self.plan.injections[place];
@@ -204,7 +228,7 @@ impl World {
             slot.clock_ahead = 0;
             slot.disk.set_capacity(u64::MAX);
             slot.set_drift(now, 0);
-            if slot.power_fails_at.is_some() {
+            if slot.power_fails_at.is_some() || slot.last_words.is_some() {
                 self.power_loss(number);
             }
             // Planned faults of the disk that were never met.

@@ -32,6 +32,10 @@ impl World {
     pub(crate) fn send_peer(&mut self, seat: SeatId, message: Box<PeerMessage>) {
         let SeatId { machine, partition } = seat;
         let Some(to) = self.machines.iter().position(|other| other.id().0 == message.to) else { return };
+        if let Some(words) = &mut self.machines[machine].last_words {
+            let Some(fewer) = words.checked_sub(1) else { return };
+            *words = fewer;
+        }
         let message = if self.plan.encodes {
             Box::new(PeerMessage::decode(&message.encode_to_vec()[..]).expect("what was encoded can be decoded"))
         } else {

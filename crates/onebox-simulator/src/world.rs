@@ -5,7 +5,6 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use onebox_replica::{Beginning, Input, Membership, Note, PeerId, PeerMessage, Query};
@@ -23,6 +22,7 @@ use crate::gateway::Gateway;
 use crate::housekeeping::HOUSEKEEPING;
 use crate::machine::{Build, Machine, SeatId};
 use crate::network::Network;
+use crate::panics::{OfARun, caught};
 use crate::partition::Partition;
 use crate::plan::{Options, Plan};
 use crate::timeline::{Place, Timeline, What};
@@ -52,6 +52,8 @@ pub(crate) enum Event {
     Housekeeping,
     Strike(usize),
     Relief(usize),
+    /// A process's machine loses power.
+    PowerLoss(usize, u64),
 }
 
 /// What is on its way. Small: a heap of events moves it about.
@@ -182,12 +184,15 @@ pub fn run(options: &Options, workload: &mut dyn FnMut() -> Box<dyn Workload>) -
         buggify::begin(options.seed);
     }
     let mut world = World::new(options, workload);
+    let _of_a_run = OfARun::begin();
     world.begin();
     let verdict = loop {
         if let Some(verdict) = world.verdict.take() {
             break verdict;
         }
-        world.step();
+        if let Err(words) = caught(|| world.step()) {
+            world.broken("nothing panics", format!("in the workload, or in the simulator itself: {words}"));
+        }
     };
     // Processes on rotten bases are forgotten, not dropped, and hold their disks.
     for machine in &mut world.machines {
@@ -281,6 +286,8 @@ impl World {
             Event::Housekeeping => self.housekeeping(),
             Event::Strike(place) => self.strike(place),
             Event::Relief(place) => self.relief(place),
+            Event::PowerLoss(machine, incarnation) if self.reaches(machine, incarnation) => self.power_loss(machine),
+            Event::PowerLoss(..) => {}
         }
     }
 
@@ -357,9 +364,9 @@ impl World {
         }
         let now = self.now;
         let mut desk = std::mem::take(&mut self.desk);
-        let turned = catch_unwind(AssertUnwindSafe(|| self.machines[seat.machine].turn(seat.partition, now, &mut desk)));
+        let turned = caught(|| self.machines[seat.machine].turn(seat.partition, now, &mut desk));
         match turned {
-            Err(panic) => self.broken("nothing panics", words_of(&*panic)),
+            Err(words) => self.broken("nothing panics", words),
             Ok(again) => {
                 self.perform(seat, &mut desk);
                 if again {
@@ -374,6 +381,9 @@ impl World {
     pub(crate) fn perform(&mut self, seat: SeatId, desk: &mut Desk) {
         let SeatId { machine, partition } = seat;
         let incarnation = self.machines[machine].incarnation;
+        if self.now < self.unlucky_leaders_until {
+            self.strike_the_elected(seat);
+        }
         if let Some(frame) = desk.frame.take() {
             if let Err((promise, words)) = self.partitions[partition].judge.logged(&frame.batch.entries) {
                 return self.broken(promise, words);
@@ -502,12 +512,12 @@ impl World {
         let running = self.machines[machine].seat_mut(seat.partition).expect("an event reaches a replica that runs");
         let job = running.jobs.remove(&job).expect("a job is done once");
         let disk = Arc::clone(&running.disk);
-        let done = catch_unwind(AssertUnwindSafe(|| job.run(&*disk)));
+        let done = caught(|| job.run(&*disk));
         if self.machines[machine].power_went() {
             return self.power_loss(machine);
         }
         match done {
-            Err(panic) => self.broken("nothing panics", words_of(&*panic)),
+            Err(words) => self.broken("nothing panics", words),
             Ok(done) => self.give(seat, Input::JobDone(done)),
         }
     }
@@ -526,9 +536,4 @@ impl World {
             Err(Failure::Bug(what)) => Reply::refused(Code::Internal, what),
         }
     }
-}
-
-pub(crate) fn words_of(panic: &(dyn std::any::Any + Send)) -> String {
-    let words = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-    words.unwrap_or("a panic without words").to_owned()
 }

@@ -52,8 +52,7 @@ fn every_planted_bug_is_found() {
     };
     assert!(SLOW.iter().all(|slow| MUTANTS.iter().any(|(name, _)| name == slow)), "what is slow is planted");
     assert!(MUTANTS.iter().any(|(name, _)| is_looked_for(name)), "there is no planted bug {only:?}");
-    // A panic in what is simulated is a verdict, with its words.
-    std::panic::set_hook(Box::new(|_| {}));
+    onebox_simulator::panics::keep_for_verdicts();
     let mut survivors = Vec::new();
     println!("| planted bug | found by | seeds, median | seeds, p95 |\n|---|---|---|---|");
     for (name, seconds) in MUTANTS.iter().filter(|(name, _)| is_looked_for(name)) {
@@ -83,7 +82,5 @@ fn every_planted_bug_is_found() {
         println!("| {name} | {} | {} | {} |", by.join(", "), at(50), at(95));
     }
     plant("");
-    // From here on a panic is this test's own, and is to be read.
-    drop(std::panic::take_hook());
     assert!(survivors.is_empty(), "not found within {seeds_max} seeds: {survivors:?}");
 }

@@ -1,7 +1,10 @@
 //! Seeds that found something once, a fixed set of others, and that a run is the same each time.
 
+use std::sync::Arc;
+
+use onebox_service::Service;
 use onebox_simulator::register::RegisterWorkload;
-use onebox_simulator::{Options, Report, Verdict, run};
+use onebox_simulator::{Ask, Chance, Options, Report, Verdict, Workload, panics, run};
 
 fn toy(options: &Options) -> Report {
     run(options, &mut || Box::<RegisterWorkload>::default())
@@ -88,4 +91,26 @@ fn leaving_out_faults_leaves_the_others_as_they_are() {
     assert!(!all.faults.is_empty());
     let without_faults = toy(&Options { faults: Vec::new(), ..Options::of_seed(9) });
     assert_eq!(without_faults.trace_hash, none.trace_hash, "a fault that is left out leaves no trace");
+}
+
+/// A workload of which a part panics, as an author's may.
+struct Panicking;
+
+impl Workload for Panicking {
+    fn service(&self) -> Arc<dyn Service> {
+        RegisterWorkload::default().service()
+    }
+
+    fn next(&mut self, _client: usize, _chance: &mut Chance) -> Ask {
+        panic!("what was to be asked is not known")
+    }
+}
+
+#[test]
+fn a_workload_that_panics_is_a_verdict_with_its_words() {
+    panics::keep_for_verdicts();
+    let report = run(&Options::of_seed(1), &mut || Box::new(Panicking));
+    let Verdict::Broken(broken) = report.verdict else { panic!("{:?}", report.verdict) };
+    assert_eq!(broken.promise, "nothing panics");
+    assert!(broken.words.contains("what was to be asked is not known") && broken.words.contains("tests/seeds.rs:"), "{}", broken.words);
 }

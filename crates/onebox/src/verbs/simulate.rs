@@ -123,8 +123,7 @@ pub(crate) fn run_verb(service: &Arc<dyn Service>, workload: Option<&NewWorkload
             return Err("no spec of this service asks for a write: bring a workload (onebox::main_with), or say --toy".to_owned());
         }
     };
-    // A panic in what is simulated is a verdict, with its words.
-    std::panic::set_hook(Box::new(|_| {}));
+    onebox_simulator::panics::keep_for_verdicts();
     let began = Instant::now();
     let summary = simulate(&ordered, workload, began);
     if arguments.get_flag("hash") {
