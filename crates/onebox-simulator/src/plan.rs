@@ -116,10 +116,10 @@ impl Plan {
             // A frame can hold an entry of any size that the budgets allow, which the small requests here never reach.
             segment_bytes: chance.pick(&[64 * KIB as u64, 128 * KIB as u64, 512 * KIB as u64]),
             // What is small costs flushes, what is large costs the processor's caches.
-            flush_bytes: match chance.below(32) {
+            flush_bytes: match chance.below(64) {
                 0 => 2 * KIB,
-                1..4 => 32 * KIB,
-                4..8 => 1024 * KIB,
+                1..8 => 32 * KIB,
+                8..16 => 1024 * KIB,
                 _ => 128 * KIB,
             },
             limits,
