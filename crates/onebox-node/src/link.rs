@@ -70,6 +70,8 @@ pub(crate) struct ReadAsk {
 pub(crate) struct Standing {
     pub(crate) status: Status,
     pub(crate) members: Membership,
+    /// The first half of its state's digest.
+    pub(crate) digest: u64,
 }
 
 /// Connects callers with a partition. Shared by the gateway's tasks, the executor, the readers and the connections.

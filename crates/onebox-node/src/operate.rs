@@ -47,6 +47,8 @@ pub struct ClusterStatus {
     pub known: Vec<KnownNode>,
     /// Whether it is ready, in words.
     pub health: String,
+    /// The first half of its state's digest: equal states have equal ones.
+    pub digest: u64,
 }
 
 /// A node that another knows.
@@ -180,6 +182,7 @@ fn seen(hello: Hello, status: SentStatus) -> ClusterStatus {
         is_changing: status.is_changing,
         known: known.map(|seen| KnownNode { node: seen.node, address: seen.address, is_reached: seen.is_reached }).collect(),
         health: status.health,
+        digest: status.digest,
     }
 }
 

@@ -33,7 +33,9 @@ impl Link {
         let known = self.peers.get().map_or_else(Vec::new, |peers| peers.known());
         let known = known.into_iter().map(|(node, address, is_reached)| Seen { node, address, is_reached }).collect();
         let health = self.health().reason;
-        let Some(Standing { status, members }) = self.standing() else { return SentStatus { known, health, ..SentStatus::default() } };
+        let Some(Standing { status, members, digest }) = self.standing() else {
+            return SentStatus { known, health, ..SentStatus::default() };
+        };
         SentStatus {
             leader: status.leader.map_or(0, |leader| leader.0),
             term: status.term.0,
@@ -45,6 +47,7 @@ impl Link {
             learners: members.learners,
             known,
             health,
+            digest,
         }
     }
 }

@@ -115,7 +115,7 @@ fn whole(schema: &onebox_service::Schema, settings: &Settings, at: &str) -> Resu
     if first.is_changing {
         text.push_str("the members are being changed\n");
     }
-    text.push_str("node              is        address                entries applied/committed/in log\n");
+    text.push_str("node              is        address                state             entries applied/committed/in log\n");
     let mut nodes: Vec<u64> = first.voters.iter().chain(&first.learners).copied().collect();
     nodes.extend(first.known.iter().map(|known| known.node));
     nodes.sort_unstable();
@@ -129,7 +129,7 @@ fn whole(schema: &onebox_service::Schema, settings: &Settings, at: &str) -> Resu
         };
         let is_member = first.voters.contains(&node) || first.learners.contains(&node);
         let progress = match status.filter(|status| status.node == node) {
-            Some(ClusterStatus { applied, committed, last, .. }) => format!("{applied}/{committed}/{last}"),
+            Some(ClusterStatus { digest, applied, committed, last, .. }) => format!("{digest:016x}  {applied}/{committed}/{last}"),
             // An address that somebody passed on.
             None if !is_member => continue,
             None => "cannot be reached".to_owned(),

@@ -100,10 +100,15 @@ pub(crate) struct Connection {
 
 impl Connection {
     pub(crate) fn open(address: SocketAddr) -> io::Result<Connection> {
-        let stream = TcpStream::connect(address)?;
+        Connection::open_within(address, SILENCE_MAX)
+    }
+
+    /// A connection on which nothing is waited for longer.
+    pub(crate) fn open_within(address: SocketAddr, silence_max: Duration) -> io::Result<Connection> {
+        let stream = TcpStream::connect_timeout(&address, silence_max)?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(SILENCE_MAX))?;
-        stream.set_write_timeout(Some(SILENCE_MAX))?;
+        stream.set_read_timeout(Some(silence_max))?;
+        stream.set_write_timeout(Some(silence_max))?;
         Ok(Connection { stream: BufReader::new(stream), address })
     }
 

@@ -57,6 +57,13 @@ impl Server {
         Server::run(command)
     }
 
+    /// Starts a server with a command line of its own, and waits until it listens.
+    pub(crate) fn run_until_it_listens(command: Command) -> Server {
+        let server = Server::run(command);
+        assert!(server.await_address().is_some(), "the node does not say where it listens:\n{}", server.log());
+        server
+    }
+
     fn run(mut command: Command) -> Server {
         let mut child =
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the binary can be started");
@@ -84,9 +91,9 @@ impl Server {
 
     /// Starts a node of a cluster, and waits until it listens. It may start again by itself, and listens elsewhere then.
     pub(crate) fn start_node(data: &Path, settings: &[(&str, &str)]) -> Server {
-        let server = Server::spawn(data, "127.0.0.1:0", settings);
-        assert!(server.await_address().is_some(), "the node does not say where it listens:\n{}", server.log());
-        server
+        let mut command = command(settings);
+        command.arg("serve").arg("--data").arg(data).args(["--listen", "127.0.0.1:0"]);
+        Server::run_until_it_listens(command)
     }
 
     /// Whether it says that it takes requests.
@@ -139,9 +146,13 @@ impl Server {
 
     /// SIGTERM.
     pub(crate) fn terminate(&self) {
+        self.signal("TERM");
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
         // The shell's own `kill` is everywhere, and no unsafe code is needed here for a system call.
-        let kill = Command::new("sh").arg("-c").arg(format!("kill -TERM {}", self.pid())).status();
-        assert!(kill.expect("sh can be started").success(), "SIGTERM could not be sent");
+        let kill = Command::new("sh").arg("-c").arg(format!("kill -{name} {}", self.pid())).status();
+        assert!(kill.expect("sh can be started").success(), "SIG{name} could not be sent");
     }
 
     /// SIGTERM, and an exit with code 0.
@@ -211,7 +222,14 @@ impl Log {
 
 /// The binary with these settings and no others, whatever the environment of the test holds.
 pub(crate) fn command(settings: &[(&str, &str)]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_inventory"));
+    command_after(&[], settings)
+}
+
+/// The same, with a command line before it that runs it somewhere else.
+pub(crate) fn command_after(before: &[String], settings: &[(&str, &str)]) -> Command {
+    let words = before.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_inventory")]).collect::<Vec<_>>();
+    let mut command = Command::new(words[0]);
+    command.args(&words[1..]);
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("ONEBOX_") {
             command.env_remove(name);

@@ -1,0 +1,347 @@
+//! Three nodes on a network of their own, under a load whose history is judged, while something befalls them.
+//!
+//! `cargo xtask drill NAME`. After each drill: no request got an error, every location's history is linearizable, and all nodes show the
+//! same state.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use crate::history::{DEADLINE, Load, Summary};
+use crate::network::{Network, address};
+use crate::number_from;
+use crate::random::Random;
+use crate::scratch::Scratch;
+use crate::server::{Server, await_condition, command, command_after};
+
+/// Machines there are: three nodes, and one for a node that comes and goes.
+const MACHINES: usize = 4;
+const NODES: usize = 3;
+/// How long the load runs before something happens, how long that lasts, and how long it runs when that is over.
+const BEFORE: Duration = Duration::from_secs(3);
+const LASTS: Duration = Duration::from_secs(5);
+const AFTER: Duration = Duration::from_secs(3);
+/// Bytes of the disk that becomes full, and of what then fills it.
+const DISK_MIB: u64 = 700;
+/// Set for the run inside the namespaces.
+const INSIDE: &str = "ONEBOX_DRILL_INSIDE";
+const NAMESPACES: [&str; 4] = ["--user", "--map-root-user", "--net", "--mount"];
+
+type Happens = fn(&mut Machines);
+
+const DRILLS: [(&str, &str, Happens); 12] = [
+    ("kill", "the leader is killed (kill -9) and starts again", kill),
+    ("stop", "the leader stops in order (SIGTERM) and starts again", stop),
+    ("pause", "the leader stands still (SIGSTOP) and wakes up", pause),
+    ("cut", "the leader is cut off from both others", cut),
+    ("one-way", "what the leader says to the others is lost", cut_one_way),
+    ("other-way", "what the others say to the leader is lost", cut_other_way),
+    ("slow", "200 ms more on every way from and to the leader", slow),
+    ("lossy", "5 % of all packets are lost", lossy),
+    ("full-disk", "the leader's disk is full", full_disk),
+    ("replace", "a follower's disk is lost, and a new node takes its place", replace),
+    ("rolling", "all nodes stop in order and start again, one after the other", rolling),
+    ("members", "a fourth node joins, votes, and is removed", members),
+];
+
+/// The machines, and the nodes on them; counted from 1.
+struct Machines {
+    nodes: Vec<Option<Server>>,
+    network: Network,
+    scratch: Scratch,
+    random: Random,
+}
+
+impl Machines {
+    fn start() -> Machines {
+        let network = Network::start(MACHINES).unwrap_or_else(|why| panic!("{why}"));
+        let nodes = (0..=MACHINES).map(|_| None).collect();
+        let mut machines = Machines { nodes, network, scratch: Scratch::new("drills"), random: Random::new(number_from("ONEBOX_DRILL_SEED", 1)) };
+        (1..=NODES).for_each(|machine| machines.start_node(machine));
+        (2..=NODES).for_each(|machine| drop(machines.node(machine).await_line("is a voter of its cluster")));
+        machines.await_calm();
+        machines
+    }
+
+    fn data(&self, machine: usize) -> PathBuf {
+        self.scratch.join(&format!("node-{machine}"))
+    }
+
+    /// Starts a node on what is on its disk; with nothing there it joins the first that runs.
+    fn start_node(&mut self, machine: usize) {
+        let there = (1..=MACHINES).find(|other| self.nodes[*other].is_some());
+        let join = there.map(|other| format!("{}:7400", address(other))).unwrap_or_default();
+        let settings = [("ONEBOX_PEER_CLEAR_TEXT", "true"), ("ONEBOX_JOIN", &join), ("ONEBOX_HEARTBEAT_MS", "20")];
+        let mut command = command_after(&self.network.on(machine), &settings);
+        command.arg("serve").arg("--data").arg(self.data(machine));
+        command.args(["--listen", &format!("{}:8080", address(machine)), "--peer-listen", &format!("{}:7400", address(machine))]);
+        self.nodes[machine] = Some(Server::run_until_it_listens(command));
+    }
+
+    fn node(&self, machine: usize) -> &Server {
+        self.nodes[machine].as_ref().expect("the node runs")
+    }
+
+    fn take(&mut self, machine: usize) -> Server {
+        self.nodes[machine].take().expect("the node runs")
+    }
+
+    /// What an operator is told.
+    fn operate(&self, words: &[&str]) -> String {
+        let at = (1..=MACHINES).find(|machine| self.nodes[*machine].is_some()).expect("a node runs");
+        let ran = command(&[]).arg("cluster").args(words).args(["--at", &format!("{}:7400", address(at))]).output();
+        let ran = ran.expect("the binary can be started");
+        assert!(ran.status.success(), "cluster {words:?}: {}", String::from_utf8_lossy(&ran.stderr));
+        String::from_utf8_lossy(&ran.stdout).into_owned()
+    }
+
+    /// The lines of the status, one for each node, in words.
+    fn status(&self) -> Vec<Vec<String>> {
+        let status = self.operate(&["status"]);
+        let lines = status.lines().filter(|line| line.contains(":7400"));
+        lines.map(|line| line.split_whitespace().map(str::to_owned).collect()).collect()
+    }
+
+    /// The node of a machine, as the operator calls it, and what it is.
+    fn of_machine(&self, machine: usize) -> Option<(String, String)> {
+        let at = format!("{}:7400", address(machine));
+        self.status().into_iter().find(|words| words[2] == at).map(|words| (words[0].clone(), words[1].clone()))
+    }
+
+    fn leader(&self) -> usize {
+        let mut leader = None;
+        await_condition("a node leads", || {
+            leader = (1..=MACHINES).find(|machine| self.of_machine(*machine).is_some_and(|(_, is)| is == "leader"));
+            leader.is_some()
+        });
+        leader.expect("it was waited for")
+    }
+
+    fn follower(&mut self) -> usize {
+        let leader = self.leader();
+        let others: Vec<usize> = (1..=NODES).filter(|machine| *machine != leader).collect();
+        others[self.random.place(others.len())]
+    }
+
+    /// All nodes are ready, voters, and show the same state.
+    fn await_calm(&self) {
+        for server in self.nodes.iter().flatten() {
+            await_condition("the node is ready", || server.is_ready());
+        }
+        let running = self.nodes.iter().flatten().count();
+        await_condition("all nodes vote and show the same state", || {
+            let status = self.status();
+            let same = |words: &Vec<String>| words[3..] == status[0][3..] && (words[1] == "voter" || words[1] == "leader");
+            status.len() == running && status.iter().all(same)
+        });
+    }
+
+    /// A node joins, votes, and is removed.
+    fn come_and_go(&mut self, meanwhile: impl FnOnce(&mut Machines)) {
+        self.start_node(MACHINES);
+        meanwhile(self);
+        self.node(MACHINES).await_line("is a voter of its cluster");
+        let (node, _) = self.of_machine(MACHINES).expect("it is a member");
+        self.operate(&["remove", &node]);
+        self.take(MACHINES).kill();
+        fs::remove_dir_all(self.data(MACHINES)).expect("its data can be removed");
+    }
+}
+
+fn kill(machines: &mut Machines) {
+    let leader = machines.leader();
+    machines.take(leader).kill();
+    thread::sleep(LASTS);
+    machines.start_node(leader);
+}
+
+fn stop(machines: &mut Machines) {
+    let leader = machines.leader();
+    machines.take(leader).stop();
+    thread::sleep(LASTS);
+    machines.start_node(leader);
+}
+
+fn pause(machines: &mut Machines) {
+    let leader = machines.leader();
+    machines.node(leader).signal("STOP");
+    thread::sleep(LASTS);
+    machines.node(leader).signal("CONT");
+}
+
+fn cut_links(machines: &mut Machines, to_others: bool, from_others: bool) {
+    let leader = machines.leader();
+    for other in (1..=MACHINES).filter(|other| *other != leader) {
+        if to_others {
+            machines.network.cut(leader, other);
+        }
+        if from_others {
+            machines.network.cut(other, leader);
+        }
+    }
+    thread::sleep(LASTS);
+    machines.network.heal();
+}
+
+fn cut(machines: &mut Machines) {
+    cut_links(machines, true, true);
+}
+
+fn cut_one_way(machines: &mut Machines) {
+    cut_links(machines, true, false);
+}
+
+fn cut_other_way(machines: &mut Machines) {
+    cut_links(machines, false, true);
+}
+
+fn slow(machines: &mut Machines) {
+    let leader = machines.leader();
+    machines.network.slow(leader, 200);
+    thread::sleep(LASTS);
+    machines.network.heal();
+}
+
+fn lossy(machines: &mut Machines) {
+    (1..=MACHINES).for_each(|machine| machines.network.lossy(machine, 5));
+    thread::sleep(LASTS);
+    machines.network.heal();
+}
+
+/// The leader's data moves to a small disk first, which is then filled.
+fn full_disk(machines: &mut Machines) {
+    let leader = machines.leader();
+    let (data, moved) = (machines.data(leader), machines.scratch.join("moved"));
+    machines.take(leader).stop();
+    fs::rename(&data, &moved).expect("a folder can be moved");
+    fs::create_dir(&data).expect("a folder can be made");
+    let run = |program: &str, words: &[&str]| {
+        let status = Command::new(program).args(words).status().unwrap_or_else(|error| panic!("{program}: {error}"));
+        assert!(status.success(), "{program} {words:?}");
+    };
+    let (data_path, moved_path) = (data.display().to_string(), moved.display().to_string());
+    run("mount", &["-t", "tmpfs", "-o", &format!("size={DISK_MIB}m"), "none", &data_path]);
+    run("cp", &["-a", &format!("{moved_path}/."), &data_path]);
+    machines.start_node(leader);
+    machines.await_ready(leader);
+    let (node, _) = machines.of_machine(leader).expect("it is a member");
+    machines.operate(&["transfer", &node]);
+    let ballast = data.join("ballast");
+    // Until there is no room: that it ends with an error is what is wanted.
+    let _ = Command::new("dd").args(["if=/dev/zero", &format!("of={}", ballast.display()), "bs=1M", "status=none"]).output();
+    thread::sleep(LASTS);
+    fs::remove_file(&ballast).expect("what filled the disk can be removed");
+    machines.await_ready(leader);
+    machines.take(leader).stop();
+    fs::remove_dir_all(&moved).expect("what was there before can be removed");
+    run("cp", &["-a", &data_path, &moved_path]);
+    run("umount", &[&data_path]);
+    fs::remove_dir(&data).expect("an empty folder can be removed");
+    fs::rename(&moved, &data).expect("a folder can be moved");
+    machines.start_node(leader);
+}
+
+fn replace(machines: &mut Machines) {
+    let lost = machines.follower();
+    let (node, _) = machines.of_machine(lost).expect("it is a member");
+    machines.take(lost).kill();
+    fs::remove_dir_all(machines.data(lost)).expect("a disk can be lost");
+    machines.operate(&["remove", &node]);
+    machines.start_node(lost);
+    machines.node(lost).await_line("is a voter of its cluster");
+}
+
+fn rolling(machines: &mut Machines) {
+    for machine in 1..=NODES {
+        machines.take(machine).stop();
+        machines.start_node(machine);
+        machines.await_ready(machine);
+    }
+}
+
+fn members(machines: &mut Machines) {
+    machines.come_and_go(|_| {});
+}
+
+impl Machines {
+    fn await_ready(&self, machine: usize) {
+        await_condition("the node is ready", || self.node(machine).is_ready());
+    }
+}
+
+/// Runs a load while something happens, and judges it.
+fn through(machines: &mut Machines, load: &Load, stock: &mut Vec<i64>, happens: impl FnOnce(&mut Machines)) -> Summary {
+    let nodes: Vec<SocketAddr> = (1..=NODES).map(|machine| format!("{}:8080", address(machine)).parse().expect("it is one")).collect();
+    let ended = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let running = scope.spawn(|| load.run(&nodes, &ended));
+        let happening = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            thread::sleep(BEFORE);
+            happens(machines);
+            for server in machines.nodes.iter().flatten() {
+                await_condition("the node is ready", || server.is_ready());
+            }
+            thread::sleep(AFTER);
+        }));
+        ended.store(true, Ordering::Relaxed);
+        running.join().expect("no client panics");
+        if let Err(panic) = happening {
+            std::panic::resume_unwind(panic);
+        }
+    });
+    machines.await_calm();
+    nodes.iter().for_each(|node| load.read_all(*node));
+    load.judge(stock)
+}
+
+fn told(name: &str, what: &str, summary: &Summary) {
+    let Summary { requests, asked_again, errors, waits } = summary;
+    let [median, most, longest] = waits.map(|wait| wait.as_secs_f64() * 1e3);
+    eprintln!("| {name} | {what} | {requests} | {asked_again} | {} | {median:.1} | {most:.0} | {longest:.0} |", errors.len());
+    for error in errors.iter().take(3) {
+        eprintln!("{error}");
+    }
+}
+
+#[test]
+#[ignore = "it loads the machine and needs namespaces: cargo xtask drill"]
+fn drills_on_a_network() {
+    if std::env::var_os(INSIDE).is_none() {
+        let this = std::env::current_exe().expect("a test knows its binary");
+        let mut command = Command::new("unshare");
+        command.args(NAMESPACES).arg(this).args(["--exact", "--ignored", "--nocapture", "drills::drills_on_a_network"]);
+        let status = command.env(INSIDE, "1").status().expect("unshare can be started");
+        assert!(status.success(), "a drill failed; the reason is above");
+        return;
+    }
+    let wanted = std::env::var("ONEBOX_DRILL").unwrap_or_else(|_| "all".to_owned());
+    let known: Vec<&str> = DRILLS.iter().map(|(name, ..)| *name).chain(["all", "mixed"]).collect();
+    assert!(known.contains(&wanted.as_str()), "there is no drill {wanted:?}; there are: {}", known.join(", "));
+    let mut machines = Machines::start();
+    let per_second = number_from("ONEBOX_DRILL_RATE", 2_000);
+    let load = Load::prepare(machines.node(1).address(), per_second);
+    let mut stock = Vec::new();
+    let mut errors = 0;
+    eprintln!("{per_second} requests/s; each may be asked again, under its key, at another node, within {} s", DEADLINE.as_secs());
+    eprintln!("| drill | what happens | requests | asked again | errors | median ms | p99 ms | max ms |\n|---|---|---|---|---|---|---|---|");
+    for (name, what, happens) in DRILLS.iter().filter(|(name, ..)| wanted == "all" || wanted == *name) {
+        let summary = through(&mut machines, &load, &mut stock, happens);
+        told(name, what, &summary);
+        errors += summary.errors.len();
+    }
+    if wanted == "all" || wanted == "mixed" {
+        for round in 1..=number_from("ONEBOX_DRILL_ROUNDS", 10) {
+            // The last two change the members themselves.
+            let (name, what, happens) = DRILLS[machines.random.place(DRILLS.len() - 3)];
+            let summary = through(&mut machines, &load, &mut stock, |machines| machines.come_and_go(happens));
+            told(&format!("mixed {round}: {name}"), &format!("{what}, while a fourth node comes and goes"), &summary);
+            errors += summary.errors.len();
+        }
+    }
+    assert_eq!(errors, 0, "requests that got an error");
+    eprintln!("no error; every location's history is linearizable; the nodes' states are the same after each");
+}
