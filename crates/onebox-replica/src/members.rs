@@ -23,7 +23,7 @@ impl Replica {
         self.hear_clock(clock, &message);
         self.confirming.hear(&message, self.consensus.membership());
         let from = PeerId(message.from);
-        self.hear_draining(from, message.draining);
+        self.hear_yielding(from, message.yields);
         let heard = match message.body {
             Some(PeerBody::Consensus(said)) => {
                 // Too many rows wait for the flusher: the leader sends the entries again later.
@@ -81,7 +81,7 @@ impl Replica {
         self.confirming.keep(&members);
         self.builds.keep(&members);
         self.skew.keep(&members);
-        self.draining_peers.retain(|peer| members.contains(*peer));
+        self.yielding_peers.retain(|peer| members.contains(*peer));
         if let Some((begun, in_term, _)) = self.changing
             && index > begun
             && term == in_term
@@ -109,26 +109,34 @@ impl Replica {
         self.reply(token, reply);
     }
 
-    fn hear_draining(&mut self, from: PeerId, draining: bool) {
-        if !draining {
-            self.draining_peers.remove(&from);
+    fn hear_yielding(&mut self, from: PeerId, yields: bool) {
+        if !yields {
+            self.yielding_peers.remove(&from);
         } else if self.consensus.membership().contains(from) {
-            self.draining_peers.insert(from);
+            self.yielding_peers.insert(from);
         }
+    }
+
+    /// Whether somebody else had better lead: this node is to stop, or has no room for writes.
+    pub(crate) fn yields(&self) -> bool {
+        self.draining || self.disk_is_low()
     }
 
     /// Timeline to avoid: two nodes stop, each hands leadership to the other at once, again and again, and nobody serves.
     pub(crate) fn may_be_given_leadership(&self, peer: PeerId) -> bool {
-        !self.has_diverged(peer) && !self.draining_peers.contains(&peer)
+        !self.has_diverged(peer) && !self.yielding_peers.contains(&peer)
     }
 
     /// The node is to stop: somebody else leads first, if there is somebody.
     pub(crate) fn drain(&mut self) {
         self.draining = true;
-        self.hand_over_for_drain();
+        self.hand_over_if_it_yields();
     }
 
-    pub(crate) fn hand_over_for_drain(&mut self) {
+    pub(crate) fn hand_over_if_it_yields(&mut self) {
+        if !self.yields() {
+            return;
+        }
         if self.consensus.leads()
             && let Some(successor) = self.consensus.best_successor(|peer| self.may_be_given_leadership(peer))
         {
@@ -137,7 +145,12 @@ impl Replica {
         }
     }
 
-    /// Whether a drain still waits for somebody else to lead.
+    /// Whether somebody who has room is about to lead: writes wait for that, and are not refused.
+    pub(crate) fn hands_over_for_room(&self) -> bool {
+        self.disk_is_low() && self.hands_over()
+    }
+
+    /// Whether somebody is there to whom leadership can be handed.
     pub(crate) fn hands_over(&self) -> bool {
         self.consensus.leads() && self.consensus.best_successor(|peer| self.may_be_given_leadership(peer)).is_some()
     }

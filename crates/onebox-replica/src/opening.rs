@@ -93,7 +93,7 @@ impl Replica {
             changing: None,
             disk_low: false,
             draining: false,
-            draining_peers: BTreeSet::new(),
+            yielding_peers: BTreeSet::new(),
             stopped: None,
             jobs: Jobs::default(),
             log_bytes_unflushed: 0,

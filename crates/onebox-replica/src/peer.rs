@@ -24,9 +24,9 @@ pub struct PeerMessage {
     /// The last entry that the sender has applied.
     #[prost(uint64, tag = "10")]
     pub applied: u64,
-    /// The sender is to stop: leadership is not handed to it.
+    /// The sender is to stop, or its disk is nearly full: leadership is not handed to it.
     #[prost(bool, tag = "11")]
-    pub draining: bool,
+    pub yields: bool,
     /// What is said.
     #[prost(oneof = "PeerBody", tags = "4, 5, 6, 7, 8")]
     pub body: Option<PeerBody>,
@@ -35,7 +35,7 @@ pub struct PeerMessage {
 impl PeerMessage {
     /// A message of this body.
     pub(crate) fn new(from: PeerId, to: PeerId, body: PeerBody) -> Box<PeerMessage> {
-        Box::new(PeerMessage { from: from.0, to: to.0, clock: 0, newest_version: 0, applied: 0, draining: false, body: Some(body) })
+        Box::new(PeerMessage { from: from.0, to: to.0, clock: 0, newest_version: 0, applied: 0, yields: false, body: Some(body) })
     }
 }
 

@@ -141,7 +141,7 @@ pub struct Replica {
     pub(crate) disk_low: bool,
     pub(crate) draining: bool,
     /// Peers that said so of themselves.
-    pub(crate) draining_peers: BTreeSet<PeerId>,
+    pub(crate) yielding_peers: BTreeSet<PeerId>,
     pub(crate) stopped: Option<Stop>,
     pub(crate) jobs: Jobs,
     pub(crate) log_bytes_unflushed: u64,
@@ -265,10 +265,10 @@ impl Replica {
         }
         self.effects.messages.extend(self.consensus.take_messages());
         let newest_version = self.newest_version();
-        let applied = self.consensus.progress().0.0;
+        let (applied, yields) = (self.consensus.progress().0.0, self.yields());
         for message in &mut self.effects.messages {
             (message.clock, message.newest_version, message.applied) = (clock.wall.0, newest_version, applied);
-            message.draining = self.draining;
+            message.yields = yields;
         }
         self.confirm_entries();
         let full = self.reads.held() >= self.limits.held_answers_max;
@@ -369,9 +369,7 @@ impl Replica {
         }
         self.consensus.tick();
         self.snapshots_tick();
-        if self.draining {
-            self.hand_over_for_drain();
-        }
+        self.hand_over_if_it_yields();
         for token in self.reads.expired(clock.uptime) {
             let words = "the state did not reach the position asked for in time";
             self.effects.refused_reads.push((token, Reply::refused(Code::DeadlineExceeded, words)));
@@ -392,7 +390,7 @@ impl Replica {
 
     /// Whether new writes are taken.
     pub(crate) fn serves(&self) -> bool {
-        self.serves_reads() && !self.draining
+        self.serves_reads() && !self.draining && !self.hands_over_for_room()
     }
 
     pub(crate) fn serves_reads(&self) -> bool {
@@ -433,6 +431,10 @@ impl Replica {
                 self.seal()?;
             }
             let Some((token, attempt)) = self.queue.pop() else { return Ok(()) };
+            if self.hands_over_for_room() {
+                self.reply(token, Reply::Elsewhere(None));
+                continue;
+            }
             self.execute(clock, token, &attempt)?;
         }
         self.effects.again = !self.queue.is_empty();

@@ -2,6 +2,7 @@
 
 use onebox_replica::peer::{ConsensusKind, Fetch, PeerBody};
 use onebox_replica::{Beginning, Confirm, Input, Limits, PeerId, PeerMessage, Token};
+use onebox_service::Code;
 use onebox_service::attempt::{Attempt, Command, Reply, Sequence};
 use onebox_store::NodeId;
 
@@ -105,6 +106,40 @@ fn of_three_of_which_two_are_to_stop_the_third_comes_to_lead() {
     let status = peers.rigs[0].replica.status();
     assert!(status.serves, "{status:?}");
     assert!(status.term.0 <= before.term.0 + 3, "from {:?} to {:?}", before.term, status.term);
+}
+
+/// A leader without room hands over to the one that has some, and refuses writes only where nobody has.
+#[test]
+fn a_leader_whose_disk_is_nearly_full_lets_one_lead_that_has_room() {
+    let limits = Limits::default();
+    let (mut peers, leader) = Peers::three(limits, Confirm::Replicated);
+    let session = peers.session(leader);
+    let others: Vec<usize> = (0..3).filter(|place| *place != leader).collect();
+    let disk_free = |peers: &mut Peers, place: usize, bytes: u64| peers.rigs[place].inputs.push(Input::DiskFree { bytes });
+    disk_free(&mut peers, others[0], limits.disk_free_min - 1);
+    peers.tick(&mut |_, _| true);
+    // What waits meanwhile, and what comes, is turned away, not refused: it may be asked again, elsewhere.
+    let waits = peers.rigs[leader].send(set(session, 1, "cell", b"one"));
+    disk_free(&mut peers, leader, limits.disk_free_min - 1);
+    peers.settle(&mut |_, _| true);
+    let comes = peers.rigs[leader].send(set(session, 2, "cell", b"two"));
+    peers.settle(&mut |_, _| true);
+    for token in [waits, comes] {
+        assert!(matches!(peers.rigs[leader].reply(token), Some(Reply::Elsewhere(_))));
+    }
+    for _ in 0..20 {
+        peers.tick(&mut |_, _| true);
+    }
+    assert!(peers.rigs[others[1]].replica.status().serves, "the one that has room leads");
+    // And when it has none either, it goes on leading, and refuses writes.
+    disk_free(&mut peers, others[1], limits.disk_free_min - 1);
+    for _ in 0..20 {
+        peers.tick(&mut |_, _| true);
+    }
+    let token = peers.rigs[others[1]].send(set(session, 1, "cell", b"one"));
+    peers.settle(&mut |_, _| true);
+    let reply = peers.rigs[others[1]].reply(token);
+    assert!(matches!(&reply, Some(Reply::Refused(refusal)) if refusal.code == Code::ResourceExhausted), "{reply:?}");
 }
 
 #[test]

@@ -60,7 +60,8 @@ impl Machines {
     fn start() -> Machines {
         let network = Network::start(MACHINES).unwrap_or_else(|why| panic!("{why}"));
         let nodes = (0..=MACHINES).map(|_| None).collect();
-        let mut machines = Machines { nodes, network, scratch: Scratch::new("drills"), random: Random::new(number_from("ONEBOX_DRILL_SEED", 1)) };
+        let mut machines =
+            Machines { nodes, network, scratch: Scratch::new("drills"), random: Random::new(number_from("ONEBOX_DRILL_SEED", 1)) };
         (1..=NODES).for_each(|machine| machines.start_node(machine));
         (2..=NODES).for_each(|machine| drop(machines.node(machine).await_line("is a voter of its cluster")));
         machines.await_calm();
@@ -327,7 +328,9 @@ fn drills_on_a_network() {
     let mut stock = Vec::new();
     let mut errors = 0;
     eprintln!("{per_second} requests/s; each may be asked again, under its key, at another node, within {} s", DEADLINE.as_secs());
-    eprintln!("| drill | what happens | requests | asked again | errors | median ms | p99 ms | max ms |\n|---|---|---|---|---|---|---|---|");
+    eprintln!(
+        "| drill | what happens | requests | asked again | errors | median ms | p99 ms | max ms |\n|---|---|---|---|---|---|---|---|"
+    );
     for (name, what, happens) in DRILLS.iter().filter(|(name, ..)| wanted == "all" || wanted == *name) {
         let summary = through(&mut machines, &load, &mut stock, happens);
         told(name, what, &summary);

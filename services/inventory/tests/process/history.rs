@@ -220,7 +220,8 @@ fn ask_until_told(
     loop {
         attempts += 1;
         let mut open = connection.take().map_or_else(|| Connection::open_within(nodes[*node], PATIENCE), Ok);
-        let why = match open.as_mut().map_err(|error| error.to_string()).and_then(|open| open.send(ask).map_err(|error| error.to_string())) {
+        let why = match open.as_mut().map_err(|error| error.to_string()).and_then(|open| open.send(ask).map_err(|error| error.to_string()))
+        {
             Ok(reply) if reply.status == 200 => {
                 *connection = open.ok();
                 return (Ok(reply), attempts);
