@@ -46,6 +46,13 @@ cargo xtask drill pauses
     Three nodes of the inventory on this machine, in release: how long a writing client waits when the leader is killed, and when
     it stops in order, over ONEBOX_DRILL_TRIALS trials each [30]. It prints a table.
 
+cargo xtask drill [NAME | mixed | all]
+    Three nodes of the inventory on a network of namespaces, in release, under ONEBOX_DRILL_RATE requests a second [2000]: what NAME
+    says befalls them, or one of the drills and a change of the members at once in each of ONEBOX_DRILL_ROUNDS rounds [10], or all
+    there is. Judged afterwards: no error, every history linearizable, equal states. It needs root or user namespaces, ip, python3
+    and /dev/net/tun. NAME: kill, stop, pause, cut, one-way, other-way, slow, lossy, full-disk, replace, rolling, members; and, after
+    deploy/install-balancers, balancers, haproxy and nginx: the same load through the configurations in deploy.
+
 cargo xtask help
     This.
 
@@ -61,7 +68,8 @@ fn main() -> ExitCode {
         (Some("bench"), rest) => bench(rest),
         (Some("simulate"), rest) => simulate::run(rest),
         (Some("mutants"), rest) => simulate::mutants(rest),
-        (Some("drill"), [name]) if name == "pauses" => drill(),
+        (Some("drill"), []) => drill("all"),
+        (Some("drill"), [name]) => drill(&name.to_string_lossy()),
         (Some("same-trace"), []) => simulate::same_trace(root()),
         (Some("help" | "--help" | "-h"), _) => {
             println!("{HELP}");
@@ -79,10 +87,11 @@ fn bench(arguments: &[OsString]) -> ExitCode {
     exit_code_of(command.args(["run", "--quiet", "--release", "--package", "onebox-bench", "--"]).args(arguments))
 }
 
-fn drill() -> ExitCode {
+fn drill(name: &str) -> ExitCode {
     let mut command = cargo();
-    let test = ["test", "--quiet", "--release", "--package", "inventory", "--test", "process", "--"];
-    exit_code_of(command.args(test).args(["pauses_of_a_writing_client", "--ignored", "--nocapture"]))
+    let test = if name == "pauses" { "pauses::pauses_of_a_writing_client" } else { "drills::drills_on_a_network" };
+    command.args(["test", "--quiet", "--release", "--package", "inventory", "--test", "process", "--"]);
+    exit_code_of(command.args(["--exact", test, "--ignored", "--nocapture"]).env("ONEBOX_DRILL", name))
 }
 
 /// Runs a cargo to its end.

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use crate::balancers::{BALANCERS, Balancer};
 use crate::history::{DEADLINE, Load, Summary};
 use crate::network::{Network, address};
 use crate::number_from;
@@ -261,6 +262,8 @@ fn rolling(machines: &mut Machines) {
         machines.take(machine).stop();
         machines.start_node(machine);
         machines.await_ready(machine);
+        // A load balancer needs a moment, too, until it knows.
+        thread::sleep(Duration::from_secs(2));
     }
 }
 
@@ -274,12 +277,16 @@ impl Machines {
     }
 }
 
+/// Where clients reach the nodes.
+fn nodes() -> Vec<SocketAddr> {
+    (1..=NODES).map(|machine| format!("{}:8080", address(machine)).parse().expect("it is an address")).collect()
+}
+
 /// Runs a load while something happens, and judges it.
-fn through(machines: &mut Machines, load: &Load, stock: &mut Vec<i64>, happens: impl FnOnce(&mut Machines)) -> Summary {
-    let nodes: Vec<SocketAddr> = (1..=NODES).map(|machine| format!("{}:8080", address(machine)).parse().expect("it is one")).collect();
+fn through(machines: &mut Machines, load: &Load, at: &[SocketAddr], stock: &mut Vec<i64>, happens: impl FnOnce(&mut Machines)) -> Summary {
     let ended = AtomicBool::new(false);
     thread::scope(|scope| {
-        let running = scope.spawn(|| load.run(&nodes, &ended));
+        let running = scope.spawn(|| load.run(at, &ended));
         let happening = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             thread::sleep(BEFORE);
             happens(machines);
@@ -295,15 +302,15 @@ fn through(machines: &mut Machines, load: &Load, stock: &mut Vec<i64>, happens: 
         }
     });
     machines.await_calm();
-    nodes.iter().for_each(|node| load.read_all(*node));
+    nodes().iter().for_each(|node| load.read_all(*node));
     load.judge(stock)
 }
 
 fn told(name: &str, what: &str, summary: &Summary) {
-    let Summary { requests, asked_again, errors, waits } = summary;
+    let Summary { requests, asked_again, why, errors, waits } = summary;
     let [median, most, longest] = waits.map(|wait| wait.as_secs_f64() * 1e3);
     eprintln!("| {name} | {what} | {requests} | {asked_again} | {} | {median:.1} | {most:.0} | {longest:.0} |", errors.len());
-    for error in errors.iter().take(3) {
+    for error in errors.iter().take(3).chain(why.as_ref().filter(|_| std::env::var_os("ONEBOX_DRILL_WHY").is_some())) {
         eprintln!("{error}");
     }
 }
@@ -320,7 +327,7 @@ fn drills_on_a_network() {
         return;
     }
     let wanted = std::env::var("ONEBOX_DRILL").unwrap_or_else(|_| "all".to_owned());
-    let known: Vec<&str> = DRILLS.iter().map(|(name, ..)| *name).chain(["all", "mixed"]).collect();
+    let known: Vec<&str> = DRILLS.iter().map(|(name, ..)| *name).chain(["all", "mixed", "balancers"]).chain(BALANCERS).collect();
     assert!(known.contains(&wanted.as_str()), "there is no drill {wanted:?}; there are: {}", known.join(", "));
     let mut machines = Machines::start();
     let per_second = number_from("ONEBOX_DRILL_RATE", 2_000);
@@ -332,15 +339,30 @@ fn drills_on_a_network() {
         "| drill | what happens | requests | asked again | errors | median ms | p99 ms | max ms |\n|---|---|---|---|---|---|---|---|"
     );
     for (name, what, happens) in DRILLS.iter().filter(|(name, ..)| wanted == "all" || wanted == *name) {
-        let summary = through(&mut machines, &load, &mut stock, happens);
+        let summary = through(&mut machines, &load, &nodes(), &mut stock, happens);
         told(name, what, &summary);
         errors += summary.errors.len();
     }
+    for name in BALANCERS.into_iter().filter(|name| wanted == "all" || wanted == "balancers" || wanted == *name) {
+        let _balancer = match Balancer::start(name, &machines.scratch) {
+            Ok(balancer) => balancer,
+            Err(why) if wanted == "all" => {
+                eprintln!("NOT RUN: {why}");
+                continue;
+            }
+            Err(why) => panic!("{why}"),
+        };
+        for (_, what, happens) in DRILLS.into_iter().filter(|(drill, ..)| ["rolling", "kill"].contains(drill)) {
+            let summary = through(&mut machines, &load, &[Balancer::address()], &mut stock, happens);
+            told(name, &format!("as clients of {name} see it: {what}"), &summary);
+            errors += summary.errors.len();
+        }
+    }
     if wanted == "all" || wanted == "mixed" {
         for round in 1..=number_from("ONEBOX_DRILL_ROUNDS", 10) {
-            // The last two change the members themselves.
+            // The last three change who is there themselves.
             let (name, what, happens) = DRILLS[machines.random.place(DRILLS.len() - 3)];
-            let summary = through(&mut machines, &load, &mut stock, |machines| machines.come_and_go(happens));
+            let summary = through(&mut machines, &load, &nodes(), &mut stock, |machines| machines.come_and_go(happens));
             told(&format!("mixed {round}: {name}"), &format!("{what}, while a fourth node comes and goes"), &summary);
             errors += summary.errors.len();
         }

@@ -58,6 +58,8 @@ struct Asked {
     took: Duration,
     /// None of it is part of the load.
     attempts: u32,
+    /// Why it was asked again, the first time.
+    why: Option<String>,
 }
 
 /// A load on a cluster, and its history.
@@ -74,6 +76,8 @@ pub(crate) struct Load {
 pub(crate) struct Summary {
     pub(crate) requests: usize,
     pub(crate) asked_again: usize,
+    /// Why the first of them was.
+    pub(crate) why: Option<String>,
     pub(crate) errors: Vec<String>,
     /// The median, the 99th of a hundred and the longest, from when a request was due.
     pub(crate) waits: [Duration; 3],
@@ -133,7 +137,7 @@ impl Load {
             asked += 1;
             let ask = if matches!(op, Op::Read) { self.ask(location, op) } else { self.ask(location, op).keyed(key) };
             let began = Instant::now();
-            let (told, attempts) = ask_until_told(&ask, &mut connection, nodes, &mut node, began + DEADLINE);
+            let Told { told, attempts, why } = ask_until_told(&ask, &mut connection, nodes, &mut node, began + DEADLINE);
             let invoked = (began - self.began).as_nanos() as u64;
             let answered = match told {
                 Ok(reply) => Some((self.began.elapsed().as_nanos() as u64, self.stock_in(op, &reply))),
@@ -145,7 +149,7 @@ impl Load {
             let operation = Operation { op, invoked, answered };
             // What a read that was never answered would have seen is of no use to anybody.
             if operation.answered.is_some() || !matches!(op, Op::Read) {
-                let asked = Asked { location, operation, took: due.elapsed(), attempts };
+                let asked = Asked { location, operation, took: due.elapsed(), attempts, why };
                 self.history.lock().expect("no client panics").push(asked);
             }
             due = Instant::now().max(due + pause);
@@ -168,7 +172,7 @@ impl Load {
             let reply = connection.ask(&self.ask(location, Op::Read));
             let answered = Some((self.began.elapsed().as_nanos() as u64, self.stock_in(Op::Read, &reply)));
             let operation = Operation { op: Op::Read, invoked, answered };
-            let asked = Asked { location, operation, took: Duration::ZERO, attempts: 0 };
+            let asked = Asked { location, operation, took: Duration::ZERO, attempts: 0, why: None };
             self.history.lock().expect("no client panics").push(asked);
         }
     }
@@ -202,21 +206,24 @@ impl Load {
         Summary {
             requests: history.len(),
             asked_again: history.iter().filter(|asked| asked.attempts > 1).count(),
+            why: history.iter().find_map(|asked| asked.why.clone()),
             errors,
             waits: [at(50), at(99), at(100)],
         }
     }
 }
 
-/// Asks node after node, under the same key, until one gives an answer that is one; gives how often it was asked.
-fn ask_until_told(
-    ask: &Ask,
-    connection: &mut Option<Connection>,
-    nodes: &[SocketAddr],
-    node: &mut usize,
-    until: Instant,
-) -> (Result<Reply, String>, u32) {
-    let mut attempts = 0;
+/// What came of a request.
+struct Told {
+    told: Result<Reply, String>,
+    attempts: u32,
+    /// Why it was asked again, the first time.
+    why: Option<String>,
+}
+
+/// Asks node after node, under the same key, until one gives an answer that is one.
+fn ask_until_told(ask: &Ask, connection: &mut Option<Connection>, nodes: &[SocketAddr], node: &mut usize, until: Instant) -> Told {
+    let (mut attempts, mut first) = (0, None);
     loop {
         attempts += 1;
         let mut open = connection.take().map_or_else(|| Connection::open_within(nodes[*node], PATIENCE), Ok);
@@ -224,15 +231,17 @@ fn ask_until_told(
         {
             Ok(reply) if reply.status == 200 => {
                 *connection = open.ok();
-                return (Ok(reply), attempts);
+                return Told { told: Ok(reply), attempts, why: first };
             }
-            Ok(reply) if reply.status < 500 => return (Err(format!("refused: {reply}")), attempts),
+            Ok(reply) if reply.status < 500 => return Told { told: Err(format!("refused: {reply}")), attempts, why: first },
             Ok(reply) => reply.to_string(),
             Err(error) => error,
         };
         if Instant::now() > until {
-            return (Err(format!("no answer in {} s and {attempts} attempts; the last: {why}", DEADLINE.as_secs())), attempts);
+            let words = format!("no answer in {} s and {attempts} attempts; the last: {why}", DEADLINE.as_secs());
+            return Told { told: Err(words), attempts, why: first };
         }
+        first.get_or_insert(why);
         *node = (*node + 1) % nodes.len();
         thread::sleep(Duration::from_millis(5));
     }

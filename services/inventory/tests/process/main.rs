@@ -3,6 +3,7 @@
 //! What is asked of it goes as bytes over a socket, and what it holds is read back the same way. Nothing here knows how
 //! the server is built. Drills that load the machine take turns; every server ends with the test that started it.
 
+mod balancers;
 mod client;
 mod cluster;
 mod corner;

@@ -49,7 +49,7 @@ class Place:
             run("ip", "netns", "add", self.namespace)
             run("ip", "link", "set", device, "netns", self.namespace)
             inside = ["ip", "-n", self.namespace]
-            run(*inside, "link", "set", "lo", "up")
+        run(*inside, "link", "set", "lo", "up")
         run(*inside, "address", "add", f"{address}/24", "dev", device)
         run(*inside, "link", "set", device, "txqueuelen", "10000", "up")
 
