@@ -101,7 +101,7 @@ pub(crate) async fn join(
     // Reached at this address, whatever it calls itself.
     let mut known = greeting.known.clone();
     if !known.iter().any(|known| known.node == greeting.node) {
-        known.push(Known { node: greeting.node, address: at.to_owned(), since: 0 });
+        known.push(Known { node: greeting.node, address: at.to_owned(), since: 0, host: String::new() });
     }
     book.learn(me, &Hello { known, ..greeting });
     let cluster = Cluster { first: NodeId(first), joined: true };
@@ -117,17 +117,17 @@ fn store(data: &Path, cluster: &Cluster) -> Result<(), String> {
     written.map_err(|error| format!("cannot write {}: {error}", data.join("cluster").display()))
 }
 
-/// What a node that is not yet a voter is to ask of the leader.
-fn next_step(me: PeerId, members: &Membership) -> Option<Order> {
-    let order = |kind: OrderKind| Order { kind: kind as i32, node: me.0 };
+/// What a node that is not yet what it is to be, a voter or a follower, is to ask of the leader.
+fn next_step(me: PeerId, members: &Membership, vote: bool) -> Option<Order> {
+    let order = |kind: OrderKind| Order { kind: kind as i32, node: me.0, same_host: false };
     if members.is_empty() {
         return Some(order(OrderKind::AddLearner));
     }
-    members.learners.contains(&me.0).then(|| order(OrderKind::Promote))
+    (vote && members.learners.contains(&me.0)).then(|| order(OrderKind::Promote))
 }
 
-/// Asks until this node is a voter. One that was removed does not come back by itself.
-pub(crate) async fn become_voter(link: Arc<Link>, me: PeerId) {
+/// Asks until this node is a voter, or follows if it is not to vote. One that was removed does not come back by itself.
+pub(crate) async fn take_part(link: Arc<Link>, me: PeerId, vote: bool) {
     let mut told = String::new();
     loop {
         tokio::time::sleep(LOOK_AGAIN).await;
@@ -135,7 +135,10 @@ pub(crate) async fn become_voter(link: Arc<Link>, me: PeerId) {
         if standing.members.votes(me) {
             return tracing::info!(node = %me, "is a voter of its cluster");
         }
-        let Some(order) = next_step(me, &standing.members) else { continue };
+        if !vote && standing.members.learners.contains(&me.0) {
+            return tracing::info!(node = %me, "follows its cluster, without a vote");
+        }
+        let Some(order) = next_step(me, &standing.members, vote) else { continue };
         let said = match tokio::time::timeout(ANSWER_TIME_MAX, link.order(order)).await {
             Ok(Ok(Reply::Refused(refusal))) => refusal.message,
             Ok(Ok(_) | Err(_)) | Err(_) => continue,
@@ -156,11 +159,13 @@ mod tests {
         let me = PeerId(7);
         let step = |voters: &[u64], learners: &[u64]| {
             let members = Membership { voters: voters.to_vec(), learners: learners.to_vec(), ..Membership::default() };
-            next_step(me, &members).map(|order| order.kind())
+            next_step(me, &members, true).map(|order| order.kind())
         };
         assert_eq!(step(&[], &[]), Some(OrderKind::AddLearner));
         assert_eq!(step(&[1, 2], &[7]), Some(OrderKind::Promote));
         assert_eq!(step(&[1, 2], &[]), None);
         assert_eq!(step(&[1, 2, 7], &[]), None);
+        let follows = Membership { voters: vec![1, 2], learners: vec![7], ..Membership::default() };
+        assert_eq!(next_step(me, &follows, false), None);
     }
 }

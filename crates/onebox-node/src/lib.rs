@@ -14,6 +14,7 @@ mod door;
 pub mod folder;
 mod identity;
 mod link;
+mod look;
 mod node;
 pub mod operate;
 mod partition;
@@ -24,6 +25,7 @@ mod tokens;
 
 pub use onebox_gateway::{SpecAnswers, SpecAsk, SpecForm};
 
+pub use look::look;
 pub use node::{Exit, StartError, serve};
 pub use peers::tls::PeerTls;
 pub use settings::{LogFormat, SETTINGS, SettingDoc, Settings, SettingsError};

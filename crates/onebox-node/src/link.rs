@@ -86,6 +86,8 @@ pub(crate) struct Link {
     /// Log time minus uptime, as the executor last saw it.
     log_offset: AtomicU64,
     stopping: AtomicBool,
+    /// An operator has this node stop.
+    stop_ordered: tokio::sync::Notify,
     standing: Mutex<Option<Standing>>,
     health: Mutex<Health>,
     waiting: Mutex<Waiting>,
@@ -162,6 +164,7 @@ impl Link {
             position: AtomicU64::new(0),
             log_offset: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
+            stop_ordered: tokio::sync::Notify::new(),
             standing: Mutex::new(None),
             health: Mutex::new(health),
             waiting: Mutex::new(waiting),
@@ -257,6 +260,11 @@ impl Link {
             let errands = waiting.client.tick(now);
             self.run(&mut waiting, now, errands, LogIndex(0));
         }
+    }
+
+    /// Comes back when an operator has this node stop.
+    pub(crate) async fn told_to_stop(&self) {
+        self.stop_ordered.notified().await;
     }
 
     /// The node is stopping, and stays so.

@@ -30,7 +30,7 @@ use crate::settings::Settings;
 use crate::tokens::Tokens;
 
 /// Heartbeats without a leader after which a replica may campaign; it waits up to twice as long.
-const ELECTION_TICKS: usize = 5;
+pub(crate) const ELECTION_TICKS: usize = 5;
 
 /// How a node's life ended.
 #[derive(Debug)]
@@ -135,11 +135,18 @@ pub fn serve(
     let readers = Readers::start(settings.query_threads, &link, &service, query_budget, tell_fault(&input), &events_out);
     runtime.spawn(Arc::clone(&link).keep_deadlines());
     if let Some(place) = place {
-        place.occupy(&runtime, &link, me, schema.service);
+        place.occupy(&runtime, &link, me, (schema.service, settings.vote));
     }
     let tick = Duration::from_millis(settings.heartbeat_ms);
     partition::start(Parts { disk, opened, inputs, link: Arc::clone(&link), readers, clocks, events: events_out, tick });
 
+    let ordered = Arc::clone(&link);
+    let stop = async move {
+        tokio::select! {
+            () = stop => {}
+            () = ordered.told_to_stop() => tracing::info!("an operator has it stop"),
+        }
+    };
     let drain_max = Duration::from_millis(settings.gateway.drain_ms_max);
     let router = onebox_gateway::router(Arc::new(Door(Arc::clone(&link), specs)), settings.gateway.clone());
     tracing::info!(%address, data = %settings.data.display(), "serving {}", schema.name);
@@ -210,7 +217,7 @@ async fn take_place(settings: &Settings, node: NodeId, service: &str) -> Result<
     let listener = listener.map_err(|error| format!("cannot listen for other nodes on {listen}: {error}; give another peer_listen"))?;
     let own = listener.local_addr().map_or(listen, |address| address).to_string();
     let address = if settings.peer_address.is_empty() { own } else { settings.peer_address.clone() };
-    let mut book = peers::book(&settings.data, PeerId::of(node).0, &address)?;
+    let mut book = peers::book(&settings.data, PeerId::of(node).0, &address, &settings.host)?;
     let cluster = match known {
         Some(cluster) => cluster,
         None if settings.join.is_empty() => cluster::begin(&settings.data, node)?,
@@ -222,7 +229,7 @@ async fn take_place(settings: &Settings, node: NodeId, service: &str) -> Result<
 
 impl Place {
     /// Talks to the others from now on, and becomes a voter if this node is to.
-    fn occupy(self, runtime: &tokio::runtime::Runtime, link: &Arc<Link>, me: PeerId, service: &'static str) {
+    fn occupy(self, runtime: &tokio::runtime::Runtime, link: &Arc<Link>, me: PeerId, (service, vote): (&'static str, bool)) {
         let Place { cluster, book, security, listener } = self;
         let identity = Identity { service, cluster: cluster.name(), node: me.0 };
         let ear: Arc<dyn Ear> = Arc::clone(link) as Arc<dyn Ear>;
@@ -234,7 +241,7 @@ impl Place {
             }
         });
         if cluster.joined {
-            runtime.spawn(cluster::become_voter(Arc::clone(link), me));
+            runtime.spawn(cluster::take_part(Arc::clone(link), me, vote));
         }
     }
 }

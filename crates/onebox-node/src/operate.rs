@@ -20,6 +20,11 @@ const TRANSFERS_MAX: usize = 10;
 /// How long the other may take to lead, and between two looks.
 const LEADS_SOON: (Duration, Duration) = (Duration::from_secs(1), Duration::from_millis(50));
 
+/// Looks at the status after a change was ordered, until it must be whole.
+const CHANGE_LOOKS_MAX: usize = 200;
+/// How long a node may take to stop.
+const DRAIN_TIME_MAX: Duration = Duration::from_secs(60);
+
 /// How one node sees its cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClusterStatus {
@@ -67,12 +72,23 @@ pub struct KnownNode {
 pub enum Command {
     /// A node takes part no more.
     Remove(u64),
-    /// A node that follows gets a vote.
-    Promote(u64),
+    /// A node that follows gets a vote, also on the host of another voter if it says so.
+    Promote(u64, SameHost),
     /// Another voter is to lead.
     Transfer(u64),
     /// The newest version of apply that all builds run is put in force.
     Activate,
+    /// A node stops in order: somebody else leads, what was asked is finished, everything is flushed.
+    Drain(u64),
+}
+
+/// Whether a node may vote although another voter is on the same host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SameHost {
+    /// It may.
+    Allowed,
+    /// It may not.
+    Refused,
 }
 
 impl Command {
@@ -80,20 +96,21 @@ impl Command {
     fn is_carried_out(self, status: &ClusterStatus) -> bool {
         match self {
             Command::Remove(node) => !status.is_changing && !status.voters.contains(&node) && !status.learners.contains(&node),
-            Command::Promote(node) => status.voters.contains(&node),
+            Command::Promote(node, _) => status.voters.contains(&node),
             Command::Transfer(node) => status.leader == Some(node),
-            Command::Activate => false,
+            Command::Activate | Command::Drain(_) => false,
         }
     }
 
     fn order(self) -> Order {
         let (kind, node) = match self {
             Command::Remove(node) => (OrderKind::Remove, node),
-            Command::Promote(node) => (OrderKind::Promote, node),
+            Command::Promote(node, _) => (OrderKind::Promote, node),
             Command::Transfer(node) => (OrderKind::Transfer, node),
             Command::Activate => (OrderKind::Activate, 0),
+            Command::Drain(node) => (OrderKind::Drain, node),
         };
-        Order { kind: kind as i32, node }
+        Order { kind: kind as i32, node, same_host: matches!(self, Command::Promote(_, SameHost::Allowed)) }
     }
 }
 
@@ -113,19 +130,71 @@ pub fn status(schema: &Schema, settings: &Settings, address: &str) -> Result<Clu
 pub fn command(schema: &Schema, settings: &Settings, address: &str, command: Command) -> Result<(), String> {
     let security = Security::read(&settings.peer_tls)?;
     blocking(async {
-        let Command::Transfer(to) = command else { return order(&security, schema, address, command).await };
-        for _ in 0..TRANSFERS_MAX {
-            order(&security, schema, address, command).await?;
-            let until = tokio::time::Instant::now() + LEADS_SOON.0;
-            while tokio::time::Instant::now() < until {
-                if status_of(&security, schema, address).await?.leader == Some(to) {
-                    return Ok(());
+        match command {
+            Command::Transfer(to) => transfer(&security, schema, address, to).await,
+            Command::Drain(node) => drain(&security, schema, address, node).await,
+            Command::Activate => order(&security, schema, address, command).await,
+            Command::Remove(node) => {
+                let ClusterStatus { leader, voters, known, .. } = status_of(&security, schema, address).await?;
+                let other = known.iter().find(|other| other.is_reached && other.node != node && voters.contains(&other.node));
+                if let (true, Some(other)) = (leader == Some(node), other) {
+                    // Nobody has to find out that it is gone.
+                    transfer(&security, schema, address, other.node).await?;
                 }
-                tokio::time::sleep(LEADS_SOON.1).await;
+                change(&security, schema, address, command).await
             }
+            Command::Promote(..) => change(&security, schema, address, command).await,
         }
-        Err(format!("node {to:x} did not take over: it may not keep up with the log; look at the status"))
     })
+}
+
+/// Changes the members, and comes back when the change is whole.
+async fn change(security: &Security, schema: &Schema, address: &str, command: Command) -> Result<(), String> {
+    order(security, schema, address, command).await?;
+    for _ in 0..CHANGE_LOOKS_MAX {
+        let status = status_of(security, schema, address).await?;
+        if command.is_carried_out(&status) && !status.is_changing {
+            return Ok(());
+        }
+        tokio::time::sleep(LEADS_SOON.1).await;
+    }
+    Err("the change is ordered and not yet whole; look at the status".to_owned())
+}
+
+/// Hands leadership over until the other has it.
+async fn transfer(security: &Security, schema: &Schema, address: &str, to: u64) -> Result<(), String> {
+    for _ in 0..TRANSFERS_MAX {
+        order(security, schema, address, Command::Transfer(to)).await?;
+        let until = tokio::time::Instant::now() + LEADS_SOON.0;
+        while tokio::time::Instant::now() < until {
+            if status_of(security, schema, address).await?.leader == Some(to) {
+                return Ok(());
+            }
+            tokio::time::sleep(LEADS_SOON.1).await;
+        }
+    }
+    Err(format!("node {to:x} did not take over: it may not keep up with the log; look at the status"))
+}
+
+/// Has a node stop, and comes back when it cannot be reached any more.
+async fn drain(security: &Security, schema: &Schema, address: &str, node: u64) -> Result<(), String> {
+    let status = status_of(security, schema, address).await?;
+    let place = status.known.iter().find(|known| known.node == node);
+    let place = place.ok_or_else(|| format!("node {node:x} is not known; look at the status"))?;
+    let question = Question::Order(Command::Drain(node).order());
+    let told = ask(security, schema, &place.address, question).await.map_err(|why| format!("{why}; it may have stopped already"))?;
+    if told.hello.node != node {
+        return Err(format!("node {:x} is at {} now", told.hello.node, place.address));
+    }
+    let until = tokio::time::Instant::now() + DRAIN_TIME_MAX;
+    while tokio::time::Instant::now() < until {
+        let there = status_of(security, schema, &place.address).await;
+        if !there.is_ok_and(|status| status.node == node) {
+            return Ok(());
+        }
+        tokio::time::sleep(LEADS_SOON.1).await;
+    }
+    Err(format!("node {node:x} has not stopped in {} s; look at its log", DRAIN_TIME_MAX.as_secs()))
 }
 
 /// Gives an order to the node that leads, as the node at a peer address sees it.

@@ -208,6 +208,11 @@ impl Executor {
     }
 }
 
+/// Nodes, as an operator names them.
+fn names(nodes: &[u64]) -> String {
+    nodes.iter().map(|node| format!("{node:x}")).collect::<Vec<_>>().join(" ")
+}
+
 /// The node's threads, as the world around a replica.
 struct Threads {
     frames: SyncSender<PersistBatch>,
@@ -292,7 +297,11 @@ impl World for Threads {
                 );
             }
             Note::ClockAgrees => tracing::info!("this machine's clock agrees with the other nodes' again: it may lead"),
-            Note::Members { at, members } => tracing::info!(entry = at.0, ?members, "the members are others from here on"),
+            Note::Members { at, members } => {
+                let (voters, learners) = (names(&members.voters), names(&members.learners));
+                let half_way = members.is_joint();
+                tracing::info!(entry = at.0, voters, learners, half_way, "the members, from here on");
+            }
             Note::FetchesSnapshot { at_least } => tracing::info!(at_least = at_least.0, "fetching a snapshot from the leader"),
             Note::Diverged { at, what } => {
                 tracing::error!(entry = at.0, what, "the state here is not the one that the log states: fetching the leader's");

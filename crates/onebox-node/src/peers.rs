@@ -20,7 +20,7 @@ use prost::Message;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
-pub(crate) use self::book::{Book, is_address};
+pub(crate) use self::book::{Book, HOST_CHARS_MAX, is_address, is_host};
 pub(crate) use self::line::{Asked, ask_stranger, join};
 pub(crate) use self::service::serve;
 use self::tls::Security;
@@ -109,6 +109,11 @@ impl Peers {
         let connected: HashSet<u64> = lock(&self.lines).keys().copied().collect();
         let reachable = |node: u64| node == self.me.node || connected.contains(&node);
         lock(&self.book).all().map(|(node, address)| (node, address.to_owned(), reachable(node))).collect()
+    }
+
+    /// Of these voters another that would be lost together with this node, and with what.
+    pub(crate) fn on_the_same_host(&self, node: u64, voters: &[u64]) -> Option<(u64, String)> {
+        lock(&self.book).on_the_same_host(node, voters).map(|(other, host)| (other, host.to_owned()))
     }
 
     /// Forgets a node that is a member no more.
@@ -236,8 +241,8 @@ fn check(me: &Identity, hello: &Hello) -> Result<(), String> {
 ///
 /// # Errors
 /// A sentence.
-pub(crate) fn book(data: &Path, node: u64, address: &str) -> Result<Book, String> {
-    Book::open(&data.join("peers"), node, address)
+pub(crate) fn book(data: &Path, node: u64, address: &str, host: &str) -> Result<Book, String> {
+    Book::open(&data.join("peers"), node, address, host)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

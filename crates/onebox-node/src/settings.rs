@@ -8,8 +8,8 @@ use onebox_gateway::GatewaySettings;
 use onebox_replica::Limits;
 use serde::{Deserialize, Serialize};
 
-use crate::peers::is_address;
 use crate::peers::tls::PeerTls;
+use crate::peers::{HOST_CHARS_MAX, is_address, is_host};
 
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +39,10 @@ pub struct Settings {
     pub peer_listen: String,
     /// Where other nodes are told to reach this one; empty for `peer_listen`.
     pub peer_address: String,
+    /// What it shares with nodes that are lost together with it; empty if that is nobody's business.
+    pub host: String,
+    /// Whether it is to vote; otherwise it follows.
+    pub vote: bool,
     /// At the first start: a node of the cluster to join, at its `peer_listen`; empty to begin a cluster.
     pub join: String,
     /// Whether nodes may talk in clear text over a network.
@@ -89,6 +93,8 @@ impl Default for Settings {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             peer_listen: String::new(),
             peer_address: String::new(),
+            host: String::new(),
+            vote: true,
             join: String::new(),
             peer_clear_text: false,
             heartbeat_ms: 50,
@@ -144,6 +150,8 @@ pub const SETTINGS: &[SettingDoc] = &[
     doc("listen", "address of the one port for HTTP and gRPC"),
     doc("peer_listen", "address for the other nodes of a cluster, like 10.0.0.7:7400; empty for a node that runs alone"),
     doc("peer_address", "where other nodes are told to reach this one, if not at peer_listen: a host that its certificate names"),
+    doc("host", "what is lost together with this node: a machine, rack or room; of two nodes with the same host only one votes"),
+    doc("vote", "false for a node that joins only to follow"),
     doc("join", "at the first start: peer address of any node of the cluster to join; empty to begin a cluster"),
     doc("peer_clear_text", "true lets nodes talk in clear text, which anybody on the network can read and forge"),
     doc("heartbeat_ms", "milliseconds between two heartbeats; after 5 to 10 without one another node leads; 20 suits a LAN"),
@@ -265,6 +273,9 @@ impl Settings {
                 "nodes at {address} would talk in clear text, which anybody on the network can read and forge: give peer_tls, or say \
                  peer_clear_text = true if the network is yours alone"
             ));
+        }
+        if !is_host(&self.host) {
+            return refuse(format!("host is {:?}; it must be one word of at most {HOST_CHARS_MAX} characters", self.host));
         }
         for (name, given) in [("peer_address", &self.peer_address), ("join", &self.join)] {
             if !given.is_empty() && !is_address(given) {

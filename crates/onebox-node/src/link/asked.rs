@@ -1,8 +1,8 @@
 //! What other nodes and operators ask of the executor here, and what nodes answer.
 
 use onebox_replica::{Input, PeerId, Read, Token};
-use onebox_service::Time;
 use onebox_service::attempt::Reply;
+use onebox_service::{Code, Time};
 use onebox_store::LogIndex;
 
 use super::{Link, Out, PARTITION, Standing, lock};
@@ -52,13 +52,29 @@ impl Link {
     }
 }
 
+impl Link {
+    /// Why a node is not to vote, if it is on the host of one that does.
+    fn shares_a_host(&self, order: Order) -> Option<String> {
+        let (Standing { status, members, .. }, peers) = (self.standing()?, self.peers.get()?);
+        if order.kind() != OrderKind::Promote || order.same_host || !status.leads {
+            return None;
+        }
+        let (other, host) = peers.on_the_same_host(order.node, &members.voters)?;
+        let node = order.node;
+        Some(format!(
+            "node {node:x} is on the host {host}, as the voter {other:x} is: its loss would cost two votes. Run it elsewhere, or say so: \
+             cluster promote {node:x} --same-host"
+        ))
+    }
+}
+
 /// An order, as the executor takes it; or what is said of one that this build does not know.
 pub(super) fn ordered(token: Token, order: Order) -> Result<Input, Reply> {
     match order.kind() {
         OrderKind::AddLearner | OrderKind::Promote | OrderKind::Remove => order.change().map(|change| Input::Change(token, change)),
         OrderKind::Transfer => Some(Input::Transfer(token, PeerId(order.node))),
         OrderKind::Activate => Some(Input::Activate(token)),
-        OrderKind::Unspecified => None,
+        OrderKind::Drain | OrderKind::Unspecified => None,
     }
     .ok_or_else(wire::newer)
 }
@@ -80,7 +96,14 @@ impl Ear for Link {
             }
             Some(Question::Read(read)) => self.ask_here(responder, |token| self.read_for(token, read)),
             Some(Question::Fate(id)) => self.ask_here(responder, |token| Ok(Input::Outcome(token, id.id()))),
-            Some(Question::Order(order)) => self.ask_here(responder, |token| ordered(token, order)),
+            Some(Question::Order(order)) if order.kind() == OrderKind::Drain && order.node == self.me => {
+                self.stop_ordered.notify_one();
+                self.ask_here(responder, |_| Err(Reply::Done { response: Vec::new(), repeated: false }));
+            }
+            Some(Question::Order(order)) => self.ask_here(responder, |token| match self.shares_a_host(order) {
+                Some(words) => Err(Reply::refused(Code::FailedPrecondition, words)),
+                None => ordered(token, order),
+            }),
             Some(Question::Status(())) => {
                 let reply = Some(SentReply::Status(self.status()));
                 responder.answer(Told { number: responder.number, at: self.published().0, time: self.log_time().0, reply });

@@ -68,6 +68,9 @@ pub(crate) struct Known {
     /// When it came to be there, by its own clock: microseconds since 1970. The latest is right.
     #[prost(fixed64, tag = "3")]
     pub(crate) since: u64,
+    /// What it shares with nodes that are lost together with it: a machine, a rack, a room. Empty if nobody said.
+    #[prost(string, tag = "4")]
+    pub(crate) host: String,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -171,7 +174,7 @@ pub(crate) struct SentRead {
     pub(crate) wait: u64,
 }
 
-/// An order to the leader.
+/// An order to the leader; to drain, to the node itself.
 #[derive(Clone, Copy, PartialEq, prost::Message)]
 pub(crate) struct Order {
     #[prost(enumeration = "OrderKind", tag = "1")]
@@ -179,6 +182,9 @@ pub(crate) struct Order {
     /// The node it is about; 0 where it is about none.
     #[prost(uint64, tag = "2")]
     pub(crate) node: u64,
+    /// It may vote although another voter is on the same host.
+    #[prost(bool, tag = "3")]
+    pub(crate) same_host: bool,
 }
 
 /// Kinds of orders. The numbers are on the wire.
@@ -191,6 +197,7 @@ pub(crate) enum OrderKind {
     Remove = 3,
     Transfer = 4,
     Activate = 5,
+    Drain = 6,
 }
 
 impl Order {
@@ -201,7 +208,7 @@ impl Order {
             OrderKind::AddLearner => Some(Change::AddLearner(peer)),
             OrderKind::Promote => Some(Change::Promote(peer)),
             OrderKind::Remove => Some(Change::Remove(peer)),
-            OrderKind::Transfer | OrderKind::Activate | OrderKind::Unspecified => None,
+            OrderKind::Transfer | OrderKind::Activate | OrderKind::Drain | OrderKind::Unspecified => None,
         }
     }
 }

@@ -8,10 +8,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use clap::{Arg, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use onebox_node::Settings;
-use onebox_node::operate::{self, ClusterStatus};
-use onebox_service::Service;
+use onebox_node::operate::{self, ClusterStatus, SameHost};
+use onebox_service::{Schema, Service};
+
+mod export;
 
 /// Nodes of a local cluster, at most.
 const NODES_MAX: u16 = 9;
@@ -69,7 +71,43 @@ pub(crate) fn command() -> Command {
                 .arg(node())
                 .arg(at()),
         )
-        .subcommand(Command::new("promote").about("Gives a node that follows a vote, once it has caught up").arg(node()).arg(at()))
+        .subcommand(
+            Command::new("promote").about("Gives a node that follows a vote, once it has caught up").arg(node()).arg(at()).arg(
+                Arg::new("same-host")
+                    .long("same-host")
+                    .action(ArgAction::SetTrue)
+                    .help("Also if another voter is on the same host, so that both are lost together"),
+            ),
+        )
+        .subcommand(
+            Command::new("replace")
+                .about("Takes a node out once another, which was started with --join, votes in its place")
+                .arg(node())
+                .arg(Arg::new("by").value_name("BY").required(true).help("The node in its place, as status names it"))
+                .arg(at()),
+        )
+        .subcommand(Command::new("drain").about("Stops a node in order, as SIGTERM does on its machine").arg(node()).arg(at()))
+        .subcommand(
+            Command::new("export")
+                .about("Writes the state as of now as a SQLite database: a node joins without a vote, follows, leaves, and is looked into")
+                .arg(
+                    Arg::new("out")
+                        .long("out")
+                        .value_name("FILE")
+                        .required(true)
+                        .value_parser(value_parser!(PathBuf))
+                        .help("The database; the node's data is beside it, in FILE.data, until it is done"),
+                )
+                .arg(Arg::new("tenant").long("tenant").value_name("NAME").default_value("default").help("Whose rows"))
+                .arg(
+                    Arg::new("peer-listen")
+                        .long("peer-listen")
+                        .value_name("ADDR")
+                        .default_value("127.0.0.1:7499")
+                        .help("Where the cluster's nodes reach this machine meanwhile"),
+                )
+                .arg(at()),
+        )
         .subcommand(
             Command::new("activate").about("Puts the newest version of the service's apply in force, once every build runs it").arg(at()),
         )
@@ -87,9 +125,15 @@ pub(crate) fn run(service: &Arc<dyn Service>, settings: &Settings, arguments: &A
             print(&whole(schema, settings, at)?);
             return Ok(ExitCode::SUCCESS);
         }
-        "transfer" => operate::Command::Transfer(node_of(arguments)?),
-        "remove" => operate::Command::Remove(node_of(arguments)?),
-        "promote" => operate::Command::Promote(node_of(arguments)?),
+        "replace" => return replace(schema, settings, at, node_of(arguments, "node")?, node_of(arguments, "by")?),
+        "export" => return export::run(service, settings, at, arguments),
+        "transfer" => operate::Command::Transfer(node_of(arguments, "node")?),
+        "remove" => operate::Command::Remove(node_of(arguments, "node")?),
+        "drain" => operate::Command::Drain(node_of(arguments, "node")?),
+        "promote" => {
+            let same_host = if arguments.get_flag("same-host") { SameHost::Allowed } else { SameHost::Refused };
+            operate::Command::Promote(node_of(arguments, "node")?, same_host)
+        }
         "activate" => operate::Command::Activate,
         verb => unreachable!("clap takes no verb {verb}"),
     };
@@ -103,13 +147,37 @@ fn print(words: &str) {
     let _ = std::io::stdout().write_all(words.as_bytes());
 }
 
-fn node_of(arguments: &ArgMatches) -> Result<u64, String> {
-    let given = arguments.get_one::<String>("node").expect("clap demands it");
+fn node_of(arguments: &ArgMatches, name: &str) -> Result<u64, String> {
+    let given = arguments.get_one::<String>(name).expect("clap demands it");
     u64::from_str_radix(given, 16).map_err(|_| format!("{given:?} is not a node; cluster status names them"))
 }
 
+/// Waits until one votes, and takes the other out.
+fn replace(schema: &Schema, settings: &Settings, at: &str, node: u64, by: u64) -> Result<ExitCode, String> {
+    if node == by {
+        return Err("a node cannot take its own place".to_owned());
+    }
+    let mut told = false;
+    loop {
+        let status = operate::status(schema, settings, at)?;
+        if status.voters.contains(&by) {
+            break;
+        }
+        if !status.learners.contains(&by) {
+            return Err(format!("node {by:x} is no member yet: start it with an empty --data and --join {at}, and look at the status"));
+        }
+        if !std::mem::replace(&mut told, true) {
+            print(&format!("waits until node {by:x} has caught up and votes\n"));
+        }
+        thread::sleep(LOOK_AGAIN);
+    }
+    operate::command(schema, settings, at, operate::Command::Remove(node))?;
+    print(&format!("done: node {by:x} votes in place of node {node:x}\n"));
+    Ok(ExitCode::SUCCESS)
+}
+
 /// What every node says that can be asked.
-fn whole(schema: &onebox_service::Schema, settings: &Settings, at: &str) -> Result<String, String> {
+fn whole(schema: &Schema, settings: &Settings, at: &str) -> Result<String, String> {
     let first = operate::status(schema, settings, at)?;
     let mut text = format!("cluster {}, as node {:x} sees it: {}\n", first.cluster, first.node, first.health);
     if first.is_changing {

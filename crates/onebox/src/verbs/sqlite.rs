@@ -118,7 +118,7 @@ pub(crate) fn write(file: &Path, tables: &[SqlTable]) -> Result<(), String> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
         Err(error) => return Err(failed("look at", &error)),
         Ok(bytes) if bytes.get(APPLICATION_ID_OFFSET..APPLICATION_ID_OFFSET + 4) == Some(&APPLICATION_ID.to_be_bytes()[..]) => {}
-        Ok(_) => return Err(format!("{} is there and was not written by explore; give another --out", file.display())),
+        Ok(_) => return Err(format!("{} is there and was not written by explore or export; give another --out", file.display())),
     }
     // Of an attempt that was interrupted.
     let _ = fs::remove_file(&fresh);

@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use serde_json::json;
 
-use crate::client::Connection;
+use crate::client::{Ask, Connection};
 use crate::scratch::Scratch;
 use crate::server::{Server, await_condition, command};
 use crate::turn;
@@ -57,9 +58,27 @@ impl Cluster {
 
     /// Starts a node on what is in its folder; with nothing there it joins through any node that runs.
     pub(crate) fn start_node(&mut self, number: usize) {
+        self.start_node_on(number, "");
+    }
+
+    /// The same, on a host.
+    fn start_node_on(&mut self, number: usize, host: &str) {
         let running = self.nodes.iter().flatten().map(|server| server.peer_address().to_string()).next().unwrap_or_default();
-        let settings = [("ONEBOX_PEER_LISTEN", "127.0.0.1:0"), ("ONEBOX_JOIN", &running), ("ONEBOX_HEARTBEAT_MS", self.heartbeat_ms)];
+        let settings = [
+            ("ONEBOX_PEER_LISTEN", "127.0.0.1:0"),
+            ("ONEBOX_JOIN", &running),
+            ("ONEBOX_HEARTBEAT_MS", self.heartbeat_ms),
+            ("ONEBOX_HOST", host),
+        ];
         self.nodes[number] = Some(Server::start_node(&self.data(number), &settings));
+    }
+
+    /// A node, as the operator calls it.
+    fn name(&self, number: usize) -> String {
+        let at = format!(" {} ", self.server(number).peer_address());
+        let status = self.operate(&["status"]).expect("a node answers");
+        let line = status.lines().find(|line| line.contains(&at)).unwrap_or_else(|| panic!("{at} is not there:\n{status}"));
+        line.split(' ').next().expect("a line has words").to_owned()
     }
 
     pub(crate) fn server(&self, number: usize) -> &Server {
@@ -209,6 +228,55 @@ fn what_would_harm_a_cluster_is_refused_with_the_reason() {
     cluster.take(2).stop();
     let (code, log) = Server::spawn(&node, "127.0.0.1:0", &[]).exit();
     assert!(code == Some(1) && log.contains("is of a node in a cluster"), "{log}");
+}
+
+#[test]
+fn an_operator_exports_the_state_replaces_a_node_and_drains_one() {
+    let _turn = turn();
+    let mut cluster = Cluster::start("cluster-operate");
+    let mut connection = cluster.server(1).connect();
+    for number in 0..40 {
+        connection.succeed(&Ask::post("/v1/products", &json!({ "skus": [format!("sku {number}")] })));
+    }
+    // The whole state, without a vote.
+    let exported = cluster.scratch.join("export.db");
+    let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("there is a port");
+    let path = exported.display().to_string();
+    cluster.operate(&["export", "--out", &path, "--peer-listen", &free.to_string()]).expect("a node can follow");
+    let database = rusqlite::Connection::open(&exported).expect("it is a database");
+    let products: i64 = database.query_row("select count(*) from products", [], |row| row.get(0)).expect("it has products");
+    assert_eq!(products, 40);
+    let status = cluster.operate(&["status"]).expect("a node answers");
+    assert_eq!(status.lines().filter(|line| line.contains(" leader ") || line.contains(" voter ")).count(), 3, "{status}");
+    assert!(!status.contains(" learner "), "{status}");
+
+    // Two on one host do not both vote, unless that is said.
+    let host = cluster.name(0);
+    cluster.take(0).stop();
+    cluster.start_node_on(0, "rack-1");
+    cluster.await_all_ready();
+    assert_eq!(cluster.name(0), host);
+    cluster.nodes.push(None);
+    cluster.start_node_on(3, "rack-1");
+    cluster.server(3).await_line("as the voter");
+    let new = cluster.name(3);
+    let words = cluster.operate(&["promote", &new]).expect_err("it shares a host with a voter");
+    assert!(words.contains("rack-1") && words.contains("--same-host"), "{words}");
+    let words = cluster.operate(&["replace", &new, &new]).expect_err("that is nonsense");
+    assert!(words.contains("its own place"), "{words}");
+    cluster.operate(&["promote", &new, "--same-host"]).expect("it was said");
+
+    // One node in another's place, and an orderly stop from afar.
+    let old = cluster.name(1);
+    cluster.operate(&["replace", &old, &new]).expect("the others are a majority");
+    cluster.take(1).kill();
+    let status = cluster.operate(&["status"]).expect("a node answers");
+    assert!(!status.contains(&old), "{old}:\n{status}");
+    let leaving = cluster.name(2);
+    cluster.operate(&["drain", &leaving]).expect("it stops");
+    let (code, log) = cluster.take(2).exit();
+    assert!(code == Some(0) && log.contains("an operator has it stop"), "{log}");
+    cluster.await_all_ready();
 }
 
 /// Makes an authority and a certificate for each of so many nodes on loopback; gives the settings of each.

@@ -95,7 +95,7 @@ fn explore_leaves_a_database_and_overwrites_only_its_own() {
     let other = folder.join("mine.txt");
     std::fs::write(&other, "mine").unwrap();
     let output = inventory(&["explore", SHOWN, "--out", other.to_str().unwrap()]);
-    assert!(!output.status.success() && errors(&output).contains("was not written by explore"), "{}", errors(&output));
+    assert!(!output.status.success() && errors(&output).contains("was not written by explore or export"), "{}", errors(&output));
     assert_eq!(std::fs::read_to_string(&other).unwrap(), "mine");
     let output = inventory(&["explore", "stock"]);
     assert!(!output.status.success() && errors(&output).contains("say which:"), "{}", errors(&output));

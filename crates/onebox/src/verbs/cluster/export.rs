@@ -1,0 +1,87 @@
+//! `cluster export`: a node that joins without a vote, follows until it has everything there was, and leaves.
+
+use std::path::PathBuf;
+use std::process::{Child, ExitCode, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use clap::ArgMatches;
+use onebox_node::Settings;
+use onebox_node::operate::{self, ClusterStatus, Command};
+use onebox_service::{Schema, Service};
+use onebox_spec::Catalogue;
+use onebox_spec::stage::rows_of;
+
+use super::{LOOK_AGAIN, print, stop_when_asked};
+use crate::verbs::sqlite;
+
+pub(super) fn run(service: &Arc<dyn Service>, settings: &Settings, at: &str, arguments: &ArgMatches) -> Result<ExitCode, String> {
+    let schema = service.schema();
+    let out = arguments.get_one::<PathBuf>("out").expect("clap demands it");
+    let own = arguments.get_one::<String>("peer-listen").expect("it has a default");
+    let tenant = arguments.get_one::<String>("tenant").expect("it has a default");
+    let data = &PathBuf::from(format!("{}.data", out.display()));
+    if data.exists() {
+        return Err(format!("{} is there already; remove it, or give another --out", data.display()));
+    }
+    let target = operate::status(schema, settings, at)?.committed;
+    let asked = Arc::new(AtomicBool::new(false));
+    stop_when_asked(&asked)?;
+    let this = std::env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
+    let mut command = std::process::Command::new(this);
+    command.arg("serve").arg("--data").arg(data).args(["--listen", "127.0.0.1:0", "--peer-listen", own, "--join", at]);
+    // It sees its input end when this process is gone, however it went, and stops.
+    command.arg("--stop-at-end-of-input").env("ONEBOX_VOTE", "false").stdin(Stdio::piped());
+    let mut child = command.spawn().map_err(|error| format!("cannot start a node: {error}"))?;
+    let followed = follow(schema, settings, (at, own), target, &mut child, &asked);
+    drop(child.stdin.take());
+    let ended = child.wait().map_err(|error| format!("cannot wait for the node: {error}"))?;
+    let applied = followed?;
+    if !ended.success() {
+        return Err(format!("the node that followed ended with {ended}; what it said is above"));
+    }
+    print(&format!("follows no more, at entry {applied}; writes {}\n", out.display()));
+    let looked = onebox_node::look(service, data, settings, tenant, |view, tenant| Ok((view.position().index, rows_of(view, tenant)?)));
+    let (entry, rows) = looked.map_err(|error| error.to_string())?;
+    let tables = sqlite::tables(&Catalogue::new(schema), &rows)?;
+    sqlite::write(out, &tables)?;
+    std::fs::remove_dir_all(data).map_err(|error| format!("cannot remove {}: {error}", data.display()))?;
+    print(&format!("done: {} rows as of entry {entry}\n", rows.len()));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Waits until the node here has applied everything up to an entry, and has the cluster forget it; gives the entry it has come to.
+fn follow(
+    schema: &Schema,
+    settings: &Settings,
+    (at, own): (&str, &str),
+    target: u64,
+    child: &mut Child,
+    asked: &AtomicBool,
+) -> Result<u64, String> {
+    let mut told = 0;
+    loop {
+        thread::sleep(LOOK_AGAIN);
+        // It may be starting, or starting again with what it has fetched.
+        let Ok(ClusterStatus { node, applied, learners, .. }) = operate::status(schema, settings, own) else {
+            if let Ok(Some(ended)) = child.try_wait() {
+                return Err(format!("the node that was to follow ended with {ended}; what it said is above"));
+            }
+            if asked.load(Ordering::Acquire) {
+                return Err("interrupted; cluster status shows whether the node is to be removed".to_owned());
+            }
+            continue;
+        };
+        let percent = if target == 0 { 100 } else { applied.min(target) * 100 / target };
+        if percent > told {
+            told = percent;
+            print(&format!("has applied {applied} of {target} entries\n"));
+        }
+        let has_left = asked.load(Ordering::Acquire);
+        if learners.contains(&node) && (applied >= target || has_left) {
+            operate::command(schema, settings, at, Command::Remove(node))?;
+            return if has_left { Err("interrupted; the node has left the cluster again".to_owned()) } else { Ok(applied) };
+        }
+    }
+}
