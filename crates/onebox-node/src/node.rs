@@ -140,13 +140,7 @@ pub fn serve(
     let tick = Duration::from_millis(settings.heartbeat_ms);
     partition::start(Parts { disk, opened, inputs, link: Arc::clone(&link), readers, clocks, events: events_out, tick });
 
-    let ordered = Arc::clone(&link);
-    let stop = async move {
-        tokio::select! {
-            () = stop => {}
-            () = ordered.told_to_stop() => tracing::info!("an operator has it stop"),
-        }
-    };
+    let stop = asked_or_ordered(stop, Arc::clone(&link));
     let drain_max = Duration::from_millis(settings.gateway.drain_ms_max);
     let router = onebox_gateway::router(Arc::new(Door(Arc::clone(&link), specs)), settings.gateway.clone());
     tracing::info!(%address, data = %settings.data.display(), "serving {}", schema.name);
@@ -157,6 +151,14 @@ pub fn serve(
         Box::leak(Box::new(claim));
     }
     Ok(exit)
+}
+
+/// Completes when the process is asked to stop, or an operator orders it.
+async fn asked_or_ordered(asked: impl Future<Output = ()>, link: Arc<Link>) {
+    tokio::select! {
+        () = asked => {}
+        () = link.told_to_stop() => tracing::info!("an operator has it stop"),
+    }
 }
 
 /// Tells the executor of a row that could not be read.

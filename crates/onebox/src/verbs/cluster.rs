@@ -28,41 +28,7 @@ pub(crate) fn command() -> Command {
         .about("Several nodes as one: a cluster on this machine to try, and how a real one is looked at and changed")
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .subcommand(
-            Command::new("local")
-                .about("Starts a cluster of several nodes on this machine, and stops them together")
-                .arg(
-                    Arg::new("nodes")
-                        .long("nodes")
-                        .value_name("N")
-                        .default_value("3")
-                        .value_parser(value_parser!(u16).range(1..=i64::from(NODES_MAX))),
-                )
-                .arg(
-                    Arg::new("data")
-                        .long("data")
-                        .value_name("DIR")
-                        .default_value("./cluster-data")
-                        .value_parser(value_parser!(PathBuf))
-                        .help("A folder with a data directory for each node"),
-                )
-                .arg(
-                    Arg::new("port")
-                        .long("port")
-                        .value_name("PORT")
-                        .default_value("8080")
-                        .value_parser(value_parser!(u16))
-                        .help("Port of the first node for clients; the others follow"),
-                )
-                .arg(
-                    Arg::new("peer-port")
-                        .long("peer-port")
-                        .value_name("PORT")
-                        .default_value("7400")
-                        .value_parser(value_parser!(u16))
-                        .help("Port of the first node for other nodes; the others follow"),
-                ),
-        )
+        .subcommand(local_command())
         .subcommand(Command::new("status").about("Shows the nodes, who leads, and how far each is").arg(at()))
         .subcommand(Command::new("transfer").about("Lets another voter lead; no request is lost").arg(node()).arg(at()))
         .subcommand(
@@ -87,29 +53,45 @@ pub(crate) fn command() -> Command {
                 .arg(at()),
         )
         .subcommand(Command::new("drain").about("Stops a node in order, as SIGTERM does on its machine").arg(node()).arg(at()))
-        .subcommand(
-            Command::new("export")
-                .about("Writes the state as of now as a SQLite database: a node joins without a vote, follows, leaves, and is looked into")
-                .arg(
-                    Arg::new("out")
-                        .long("out")
-                        .value_name("FILE")
-                        .required(true)
-                        .value_parser(value_parser!(PathBuf))
-                        .help("The database; the node's data is beside it, in FILE.data, until it is done"),
-                )
-                .arg(Arg::new("tenant").long("tenant").value_name("NAME").default_value("default").help("Whose rows"))
-                .arg(
-                    Arg::new("peer-listen")
-                        .long("peer-listen")
-                        .value_name("ADDR")
-                        .default_value("127.0.0.1:7499")
-                        .help("Where the cluster's nodes reach this machine meanwhile"),
-                )
-                .arg(at()),
-        )
+        .subcommand(export::command().arg(at()))
         .subcommand(
             Command::new("activate").about("Puts the newest version of the service's apply in force, once every build runs it").arg(at()),
+        )
+}
+
+fn local_command() -> Command {
+    Command::new("local")
+        .about("Starts a cluster of several nodes on this machine, and stops them together")
+        .arg(
+            Arg::new("nodes")
+                .long("nodes")
+                .value_name("N")
+                .default_value("3")
+                .value_parser(value_parser!(u16).range(1..=i64::from(NODES_MAX))),
+        )
+        .arg(
+            Arg::new("data")
+                .long("data")
+                .value_name("DIR")
+                .default_value("./cluster-data")
+                .value_parser(value_parser!(PathBuf))
+                .help("A folder with a data directory for each node"),
+        )
+        .arg(
+            Arg::new("port")
+                .long("port")
+                .value_name("PORT")
+                .default_value("8080")
+                .value_parser(value_parser!(u16))
+                .help("Port of the first node for clients; the others follow"),
+        )
+        .arg(
+            Arg::new("peer-port")
+                .long("peer-port")
+                .value_name("PORT")
+                .default_value("7400")
+                .value_parser(value_parser!(u16))
+                .help("Port of the first node for other nodes; the others follow"),
         )
 }
 

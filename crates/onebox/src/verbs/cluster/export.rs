@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use clap::ArgMatches;
+use clap::{Arg, ArgMatches, value_parser};
 use onebox_node::Settings;
 use onebox_node::operate::{self, ClusterStatus, Command};
 use onebox_service::{Schema, Service};
@@ -15,6 +15,27 @@ use onebox_spec::stage::rows_of;
 
 use super::{LOOK_AGAIN, print, stop_when_asked};
 use crate::verbs::sqlite;
+
+pub(super) fn command() -> clap::Command {
+    clap::Command::new("export")
+        .about("Writes the state as of now as a SQLite database: a node joins without a vote, follows, leaves, and is looked into")
+        .arg(
+            Arg::new("out")
+                .long("out")
+                .value_name("FILE")
+                .required(true)
+                .value_parser(value_parser!(PathBuf))
+                .help("The database; the node's data is beside it, in FILE.data, until it is done"),
+        )
+        .arg(Arg::new("tenant").long("tenant").value_name("NAME").default_value("default").help("Whose rows"))
+        .arg(
+            Arg::new("peer-listen")
+                .long("peer-listen")
+                .value_name("ADDR")
+                .default_value("127.0.0.1:7499")
+                .help("Where the cluster's nodes reach this machine meanwhile"),
+        )
+}
 
 pub(super) fn run(service: &Arc<dyn Service>, settings: &Settings, at: &str, arguments: &ArgMatches) -> Result<ExitCode, String> {
     let schema = service.schema();
@@ -73,7 +94,7 @@ fn follow(
             }
             continue;
         };
-        let percent = if target == 0 { 100 } else { applied.min(target) * 100 / target };
+        let percent = (applied.min(target) * 100).checked_div(target).unwrap_or(100);
         if percent > told {
             told = percent;
             print(&format!("has applied {applied} of {target} entries\n"));
