@@ -70,7 +70,7 @@ pub(crate) struct ReadAsk {
 pub(crate) struct Standing {
     pub(crate) status: Status,
     pub(crate) members: Membership,
-    /// The first half of its state's digest.
+    /// The low half of its state's digest.
     pub(crate) digest: u64,
 }
 

@@ -52,7 +52,7 @@ pub struct ClusterStatus {
     pub known: Vec<KnownNode>,
     /// Whether it is ready, in words.
     pub health: String,
-    /// The first half of its state's digest: equal states have equal ones.
+    /// The low half of its state's digest: equal states have equal ones.
     pub digest: u64,
 }
 

@@ -203,7 +203,7 @@ impl Executor {
         if !ready && self.ticks.is_multiple_of(PROGRESS_TICKS) {
             tracing::info!(applied = applied.0, last = last.0, "not ready: {reason}");
         }
-        let digest = (self.replica.digests().1 >> 64) as u64;
+        let digest = self.replica.digests().1 as u64;
         self.world.link.stands(Standing { status, members, digest }, ready, reason);
     }
 }

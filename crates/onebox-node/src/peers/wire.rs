@@ -288,7 +288,7 @@ pub(crate) struct SentStatus {
     /// Why it is or is not ready.
     #[prost(string, tag = "10")]
     pub(crate) health: String,
-    /// The first half of its state's digest.
+    /// The low half of its state's digest.
     #[prost(fixed64, tag = "11")]
     pub(crate) digest: u64,
 }

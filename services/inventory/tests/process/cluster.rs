@@ -238,6 +238,14 @@ fn an_operator_exports_the_state_replaces_a_node_and_drains_one() {
     for number in 0..40 {
         connection.succeed(&Ask::post("/v1/products", &json!({ "skus": [format!("sku {number}")] })));
     }
+    let mut states = Vec::new();
+    await_condition("all nodes show the same state", || {
+        let status = cluster.operate(&["status"]).expect("a node answers");
+        let of_nodes = status.lines().skip(2).map(|line| line.split_whitespace().nth(3).unwrap_or_default().to_owned());
+        states = of_nodes.collect::<Vec<_>>();
+        states.len() == 3 && states.iter().all(|state| *state == states[0])
+    });
+    assert_ne!(u64::from_str_radix(&states[0], 16), Ok(0), "it is a digest of something");
     // The whole state, without a vote.
     let exported = cluster.scratch.join("export.db");
     let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("there is a port");

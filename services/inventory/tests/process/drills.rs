@@ -9,9 +9,10 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::balancers::{BALANCERS, Balancer};
+use crate::filling;
 use crate::history::{DEADLINE, Load, Summary};
 use crate::network::{Network, address};
 use crate::number_from;
@@ -26,8 +27,8 @@ const NODES: usize = 3;
 const BEFORE: Duration = Duration::from_secs(3);
 const LASTS: Duration = Duration::from_secs(5);
 const AFTER: Duration = Duration::from_secs(3);
-/// Bytes of the disk that becomes full, and of what then fills it.
-const DISK_MIB: u64 = 700;
+/// What the disk that becomes full has beside the data, in MiB: more than a node needs to take writes.
+const ROOM_MIB: u64 = 1_000;
 /// Set for the run inside the namespaces.
 const INSIDE: &str = "ONEBOX_DRILL_INSIDE";
 const NAMESPACES: [&str; 4] = ["--user", "--map-root-user", "--net", "--mount"];
@@ -226,7 +227,10 @@ fn full_disk(machines: &mut Machines) {
         assert!(status.success(), "{program} {words:?}");
     };
     let (data_path, moved_path) = (data.display().to_string(), moved.display().to_string());
-    run("mount", &["-t", "tmpfs", "-o", &format!("size={DISK_MIB}m"), "none", &data_path]);
+    let used = Command::new("du").args(["-sm", &moved_path]).output().expect("du can be started");
+    let used = String::from_utf8_lossy(&used.stdout).split_whitespace().next().and_then(|words| words.parse::<u64>().ok());
+    let size = format!("size={}m", used.expect("du tells a size") + ROOM_MIB);
+    run("mount", &["-t", "tmpfs", "-o", &size, "none", &data_path]);
     run("cp", &["-a", &format!("{moved_path}/."), &data_path]);
     machines.start_node(leader);
     machines.await_ready(leader);
@@ -327,7 +331,7 @@ fn drills_on_a_network() {
         return;
     }
     let wanted = std::env::var("ONEBOX_DRILL").unwrap_or_else(|_| "all".to_owned());
-    let known: Vec<&str> = DRILLS.iter().map(|(name, ..)| *name).chain(["all", "mixed", "balancers"]).chain(BALANCERS).collect();
+    let known: Vec<&str> = DRILLS.iter().map(|(name, ..)| *name).chain(["all", "mixed", "balancers", "join"]).chain(BALANCERS).collect();
     assert!(known.contains(&wanted.as_str()), "there is no drill {wanted:?}; there are: {}", known.join(", "));
     let mut machines = Machines::start();
     let per_second = number_from("ONEBOX_DRILL_RATE", 2_000);
@@ -342,6 +346,19 @@ fn drills_on_a_network() {
         let summary = through(&mut machines, &load, &nodes(), &mut stock, happens);
         told(name, what, &summary);
         errors += summary.errors.len();
+    }
+    if wanted == "join" {
+        let rows = number_from("ONEBOX_DRILL_ROWS", 5_000_000);
+        filling::fill(&nodes(), rows);
+        for (name, what, happens) in [
+            ("without", "nothing happens", (|_| thread::sleep(LASTS)) as Happens),
+            ("join", "a fourth node joins, fetches all rows, votes, and is removed", members),
+        ] {
+            let began = Instant::now();
+            let summary = through(&mut machines, &load, &nodes(), &mut stock, happens);
+            told(name, &format!("{rows} rows; {what}; {:.0} s", (began.elapsed() - BEFORE - AFTER).as_secs_f64()), &summary);
+            errors += summary.errors.len();
+        }
     }
     for name in BALANCERS.into_iter().filter(|name| wanted == "all" || wanted == "balancers" || wanted == *name) {
         let _balancer = match Balancer::start(name, &machines.scratch) {

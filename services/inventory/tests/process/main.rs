@@ -9,6 +9,7 @@ mod cluster;
 mod corner;
 mod damage;
 mod drills;
+mod filling;
 mod full_disk;
 mod history;
 mod kill;
