@@ -48,10 +48,11 @@ cargo xtask drill pauses
 
 cargo xtask drill [NAME | mixed | all]
     Three nodes of the inventory on a network of namespaces, in release, under ONEBOX_DRILL_RATE requests a second [2000]: what NAME
-    says befalls them, or one of the drills and a change of the members at once in each of ONEBOX_DRILL_ROUNDS rounds [10], or all
-    there is. 'join' is for itself: a node joins 5 million rows [ONEBOX_DRILL_ROWS]. Judged afterwards: no error, every history linearizable, equal states. It needs root or user namespaces, ip, python3
-    and /dev/net/tun. NAME: kill, stop, pause, cut, one-way, other-way, slow, lossy, full-disk, replace, rolling, members; and, after
-    deploy/install-balancers, balancers, haproxy and nginx: the same load through the configurations in deploy.
+    says befalls them; or 'mixed', one of those and a change of the members at once, in ONEBOX_DRILL_ROUNDS rounds [10]; or all there
+    is. Judged afterwards: no error, every history linearizable, equal states. It needs root or user namespaces, ip, python3 and
+    /dev/net/tun. NAME: kill, stop, pause, cut, one-way, other-way, slow, lossy, full-disk, damaged-log, damaged-base,
+    damaged-running, replace, rolling, members; after deploy/install-balancers also haproxy, nginx, or balancers for both: the load
+    goes through the configurations in deploy. 'join' is not among all: a node joins 5 million rows [ONEBOX_DRILL_ROWS].
 
 cargo xtask help
     This.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Duration;
@@ -10,7 +11,7 @@ use std::time::Duration;
 use onebox_gateway::SpecAnswers;
 use onebox_replica::replica::Opened;
 use onebox_replica::{Beginning, Confirm, Input, PeerId, Replica, Setup, Stop};
-use onebox_service::{Fault, Service};
+use onebox_service::{Fault, FaultKind, Service};
 use onebox_store::Disk;
 use onebox_store::names::NodeId;
 use tokio::net::TcpListener;
@@ -119,7 +120,8 @@ pub fn serve(
     let setup = setup_of(settings, node, joined)?;
     let (query_budget, clocks) = (setup.limits.query_budget, Clocks::start());
     let disk: Arc<dyn Disk> = Arc::new(folder);
-    let mut opened = open(&disk, &service, setup)?;
+    let in_cluster = place.is_some();
+    let mut opened = if in_cluster { open_or_remake(&settings.data, &disk, &service, setup)? } else { open(&disk, &service, setup)? };
     let inputs = sync_channel(INPUTS_WAITING_MAX);
     let input = inputs.0.clone();
     let tokens = Tokens::of(place.as_ref().map_or(node, |place| place.cluster.first));
@@ -138,7 +140,7 @@ pub fn serve(
         place.occupy(&runtime, &link, me, (schema.service, settings.vote));
     }
     let tick = Duration::from_millis(settings.heartbeat_ms);
-    partition::start(Parts { disk, opened, inputs, link: Arc::clone(&link), readers, clocks, events: events_out, tick });
+    partition::start(Parts { disk: Arc::clone(&disk), opened, inputs, link: Arc::clone(&link), readers, clocks, events: events_out, tick });
 
     let stop = asked_or_ordered(stop, Arc::clone(&link));
     let drain_max = Duration::from_millis(settings.gateway.drain_ms_max);
@@ -150,7 +152,55 @@ pub fn serve(
         // Threads that write may still be at it: the directory stays claimed until the process is gone.
         Box::leak(Box::new(claim));
     }
-    Ok(exit)
+    if in_cluster { without_a_damaged_base(exit, &*disk) } else { Ok(exit) }
+}
+
+/// A node whose base is damaged sets it aside and starts again.
+fn without_a_damaged_base(exit: Exit, disk: &dyn Disk) -> Result<Exit, StartError> {
+    match exit {
+        Exit::Failed(Stop::Fault(fault)) if is_damage_of_the_base(&fault) => {
+            set_base_aside(disk, &fault)?;
+            Ok(Exit::Reopen)
+        }
+        exit => Ok(exit),
+    }
+}
+
+/// Whether the base can be set aside and made anew, from log and history or from what the leader has.
+fn is_damage_of_the_base(fault: &Fault) -> bool {
+    fault.kind == FaultKind::Damage && fault.file.ends_with("base.redb")
+}
+
+/// Where a damaged base is kept, for whoever wants to know what happened to it: the last one.
+const BASE_ASIDE: &str = "base.damaged";
+
+/// Opens what is on the disk, without the base if that is damaged.
+fn open_or_remake(data: &Path, disk: &Arc<dyn Disk>, service: &Arc<dyn Service>, setup: Setup) -> Result<Opened, StartError> {
+    let node = PeerId::of(setup.node);
+    let first = open(disk, service, setup.clone());
+    let opened = match first {
+        Err(fault) if is_damage_of_the_base(&fault) => {
+            set_base_aside(&**disk, &fault)?;
+            open(disk, service, setup)
+        }
+        opened => opened,
+    };
+    opened.map_err(|fault| {
+        let was_set_aside = data.join(BASE_ASIDE).exists() && !data.join("base.redb").exists();
+        if fault.kind != FaultKind::Damage || !was_set_aside {
+            return StartError::Fault(fault);
+        }
+        StartError::Other(format!(
+            "the base was damaged and is kept as {BASE_ASIDE}, and the log here does not reach back far enough to make it anew ({fault}). \
+             Let a new node take this one's place: cluster remove {node}, then start with an empty --data and --join"
+        ))
+    })
+}
+
+fn set_base_aside(disk: &dyn Disk, fault: &Fault) -> Result<(), StartError> {
+    tracing::error!(%fault, "the base is damaged: it is kept as {BASE_ASIDE}, and made anew; check this machine's disk");
+    disk.rename("base.redb", BASE_ASIDE)?;
+    Ok(())
 }
 
 /// Completes when the process is asked to stop, or an operator orders it.

@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -17,7 +17,7 @@ use crate::history::{DEADLINE, Load, Summary};
 use crate::network::{Network, address};
 use crate::number_from;
 use crate::random::Random;
-use crate::scratch::Scratch;
+use crate::scratch::{Scratch, names_in};
 use crate::server::{Server, await_condition, command, command_after};
 
 /// Machines there are: three nodes, and one for a node that comes and goes.
@@ -35,7 +35,7 @@ const NAMESPACES: [&str; 4] = ["--user", "--map-root-user", "--net", "--mount"];
 
 type Happens = fn(&mut Machines);
 
-const DRILLS: [(&str, &str, Happens); 12] = [
+const DRILLS: [(&str, &str, Happens); 15] = [
     ("kill", "the leader is killed (kill -9) and starts again", kill),
     ("stop", "the leader stops in order (SIGTERM) and starts again", stop),
     ("pause", "the leader stands still (SIGSTOP) and wakes up", pause),
@@ -45,6 +45,9 @@ const DRILLS: [(&str, &str, Happens); 12] = [
     ("slow", "200 ms more on every way from and to the leader", slow),
     ("lossy", "5 % of all packets are lost", lossy),
     ("full-disk", "the leader's disk is full", full_disk),
+    ("damaged-log", "a follower's log is damaged while it is stopped; it says where, and a new node takes its place", damaged_log),
+    ("damaged-base", "a follower's base is damaged while it is stopped; it is made anew, or the node replaced", damaged_base),
+    ("damaged-running", "a follower's base is damaged while it runs; it is made anew, or the node replaced", damaged_running),
     ("replace", "a follower's disk is lost, and a new node takes its place", replace),
     ("rolling", "all nodes stop in order and start again, one after the other", rolling),
     ("members", "a fourth node joins, votes, and is removed", members),
@@ -76,13 +79,17 @@ impl Machines {
 
     /// Starts a node on what is on its disk; with nothing there it joins the first that runs.
     fn start_node(&mut self, machine: usize) {
+        self.nodes[machine] = Some(Server::run_until_it_listens(self.node_command(machine)));
+    }
+
+    fn node_command(&self, machine: usize) -> Command {
         let there = (1..=MACHINES).find(|other| self.nodes[*other].is_some());
         let join = there.map(|other| format!("{}:7400", address(other))).unwrap_or_default();
         let settings = [("ONEBOX_PEER_CLEAR_TEXT", "true"), ("ONEBOX_JOIN", &join), ("ONEBOX_HEARTBEAT_MS", "20")];
         let mut command = command_after(&self.network.on(machine), &settings);
         command.arg("serve").arg("--data").arg(self.data(machine));
         command.args(["--listen", &format!("{}:8080", address(machine)), "--peer-listen", &format!("{}:7400", address(machine))]);
-        self.nodes[machine] = Some(Server::run_until_it_listens(command));
+        command
     }
 
     fn node(&self, machine: usize) -> &Server {
@@ -251,12 +258,80 @@ fn full_disk(machines: &mut Machines) {
     machines.start_node(leader);
 }
 
+/// Writes noise over a part of a file, as a disk might.
+fn damage(file: &Path, block_bytes: u64, first: u64, blocks: u64) {
+    let of = format!("of={}", file.display());
+    let words = [format!("bs={block_bytes}"), format!("seek={first}"), format!("count={blocks}")];
+    let status = Command::new("dd").args(["if=/dev/urandom", &of, "conv=notrunc", "status=none"]).args(words).status();
+    assert!(status.expect("dd can be started").success(), "{} can be written", file.display());
+}
+
+fn damaged_log(machines: &mut Machines) {
+    let follower = machines.follower();
+    let (node, _) = machines.of_machine(follower).expect("it is a member");
+    machines.take(follower).kill();
+    let log = machines.data(follower).join("log");
+    let newest = names_in(&log).into_iter().rfind(|name| name.ends_with(".seg")).expect("a log has a segment");
+    let segment = fs::read(log.join(&newest)).expect("a segment can be read");
+    let written = segment.iter().rposition(|byte| *byte != 0).expect("something is in it") as u64;
+    damage(&log.join(&newest), 512, written / 1_024, 4);
+    let (code, words) = Server::run(machines.node_command(follower)).exit();
+    assert!(code == Some(1) && words.contains(&newest), "{words}");
+    put_in_its_place(machines, follower, &node);
+}
+
+/// The whole base but its first page, which is read at every start.
+fn damage_base(machines: &Machines, machine: usize) {
+    let base = machines.data(machine).join("base.redb");
+    let bytes = fs::metadata(&base).expect("there is a base").len();
+    damage(&base, 4096, 1, bytes / 4096 - 1);
+}
+
+fn damaged_base(machines: &mut Machines) {
+    let follower = machines.follower();
+    let (node, _) = machines.of_machine(follower).expect("it is a member");
+    machines.take(follower).stop();
+    damage_base(machines, follower);
+    machines.nodes[follower] = Some(Server::run(machines.node_command(follower)));
+    heal_base(machines, follower, &node);
+}
+
+/// A node that has its log from the beginning makes a new base; another one says that a new node has to take its place.
+fn heal_base(machines: &mut Machines, machine: usize, node: &str) {
+    machines.node(machine).await_line("the base is damaged");
+    let mut is_remade = false;
+    await_condition("the node goes on or says why not", || {
+        let log = machines.node(machine).log();
+        let after = log.rsplit("the base is damaged").next().unwrap_or_default();
+        is_remade = after.contains("serving ");
+        is_remade || after.contains("Let a new node take this one's place")
+    });
+    if is_remade {
+        return machines.await_ready(machine);
+    }
+    let (code, log) = machines.take(machine).exit();
+    assert_eq!(code, Some(1), "{log}");
+    put_in_its_place(machines, machine, node);
+}
+
+fn damaged_running(machines: &mut Machines) {
+    let follower = machines.follower();
+    let (node, _) = machines.of_machine(follower).expect("it is a member");
+    damage_base(machines, follower);
+    heal_base(machines, follower, &node);
+}
+
 fn replace(machines: &mut Machines) {
     let lost = machines.follower();
     let (node, _) = machines.of_machine(lost).expect("it is a member");
     machines.take(lost).kill();
+    put_in_its_place(machines, lost, &node);
+}
+
+/// A new node on an empty disk, in place of the one that was there.
+fn put_in_its_place(machines: &mut Machines, lost: usize, node: &str) {
     fs::remove_dir_all(machines.data(lost)).expect("a disk can be lost");
-    machines.operate(&["remove", &node]);
+    machines.operate(&["remove", node]);
     machines.start_node(lost);
     machines.node(lost).await_line("is a voter of its cluster");
 }
@@ -377,8 +452,8 @@ fn drills_on_a_network() {
     }
     if wanted == "all" || wanted == "mixed" {
         for round in 1..=number_from("ONEBOX_DRILL_ROUNDS", 10) {
-            // The last three change who is there themselves.
-            let (name, what, happens) = DRILLS[machines.random.place(DRILLS.len() - 3)];
+            // The last six take longer, or change who is there themselves.
+            let (name, what, happens) = DRILLS[machines.random.place(DRILLS.len() - 6)];
             let summary = through(&mut machines, &load, &nodes(), &mut stock, |machines| machines.come_and_go(happens));
             told(&format!("mixed {round}: {name}"), &format!("{what}, while a fourth node comes and goes"), &summary);
             errors += summary.errors.len();

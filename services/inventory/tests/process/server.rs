@@ -64,7 +64,8 @@ impl Server {
         server
     }
 
-    fn run(mut command: Command) -> Server {
+    /// The same, and waits for nothing.
+    pub(crate) fn run(mut command: Command) -> Server {
         let mut child =
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the binary can be started");
         let log = Arc::new(Log::default());
