@@ -186,8 +186,9 @@ fn open_or_remake(data: &Path, disk: &Arc<dyn Disk>, service: &Arc<dyn Service>,
         opened => opened,
     };
     opened.map_err(|fault| {
-        let was_set_aside = data.join(BASE_ASIDE).exists() && !data.join("base.redb").exists();
-        if fault.kind != FaultKind::Damage || !was_set_aside {
+        // Without a base everything is to be read from the log.
+        let lacks_log = fault.kind == FaultKind::Damage && fault.file.starts_with("log/");
+        if !lacks_log || !data.join(BASE_ASIDE).exists() {
             return StartError::Fault(fault);
         }
         StartError::Other(format!(

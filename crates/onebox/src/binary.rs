@@ -154,7 +154,7 @@ fn serve(service: Arc<dyn Service>, arguments: &ArgMatches) -> ExitCode {
 
 /// The same process begins anew: a supervisor sees nothing of it.
 fn start_again(failed: impl FnOnce(String) -> ExitCode) -> ExitCode {
-    tracing::info!("starting again, to put in place what was fetched from another node");
+    tracing::info!("starting again by itself, with what was fetched or without what was damaged");
     let mut arguments = std::env::args_os();
     let this = std::env::current_exe().ok().or_else(|| arguments.next().map(PathBuf::from)).unwrap_or_default();
     let error = std::process::Command::new(this).args(std::env::args_os().skip(1)).exec();
