@@ -22,6 +22,8 @@ const LEADS_SOON: (Duration, Duration) = (Duration::from_secs(1), Duration::from
 
 /// Looks at the status after a change was ordered, until it must be whole.
 const CHANGE_LOOKS_MAX: usize = 200;
+/// How long a leader that is to be taken out may take to hand over.
+const HANDED_OVER_SOON: Duration = Duration::from_secs(3);
 /// How long a node may take to stop.
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(60);
 
@@ -137,9 +139,10 @@ pub fn command(schema: &Schema, settings: &Settings, address: &str, command: Com
             Command::Remove(node) => {
                 let ClusterStatus { leader, voters, known, .. } = status_of(&security, schema, address).await?;
                 let other = known.iter().find(|other| other.is_reached && other.node != node && voters.contains(&other.node));
-                if let (true, Some(other)) = (leader == Some(node), other) {
-                    // Nobody has to find out that it is gone.
-                    transfer(&security, schema, address, other.node).await?;
+                let is_there = known.iter().any(|known| known.node == node && known.is_reached);
+                if let (true, true, Some(other)) = (leader == Some(node), is_there, other) {
+                    // Nobody has to find out that it is gone. It can be taken out also if nobody takes over in time.
+                    let _ = tokio::time::timeout(HANDED_OVER_SOON, transfer(&security, schema, address, other.node)).await;
                 }
                 change(&security, schema, address, command).await
             }
