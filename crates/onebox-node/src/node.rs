@@ -152,13 +152,13 @@ pub fn serve(
         // Threads that write may still be at it: the directory stays claimed until the process is gone.
         Box::leak(Box::new(claim));
     }
-    if in_cluster { without_a_damaged_base(exit, &*disk) } else { Ok(exit) }
+    if in_cluster { without_a_damaged_base(exit, &settings.data, &*disk) } else { Ok(exit) }
 }
 
 /// A node whose base is damaged sets it aside and starts again.
-fn without_a_damaged_base(exit: Exit, disk: &dyn Disk) -> Result<Exit, StartError> {
+fn without_a_damaged_base(exit: Exit, data: &Path, disk: &dyn Disk) -> Result<Exit, StartError> {
     match exit {
-        Exit::Failed(Stop::Fault(fault)) if is_damage_of_the_base(&fault) => {
+        Exit::Failed(Stop::Fault(fault)) if is_damage_of_the_base(&fault) && may_be_remade(data) => {
             set_base_aside(disk, &fault)?;
             Ok(Exit::Reopen)
         }
@@ -166,7 +166,14 @@ fn without_a_damaged_base(exit: Exit, disk: &dyn Disk) -> Result<Exit, StartErro
     }
 }
 
-/// Whether the base can be set aside and made anew, from log and history or from what the leader has.
+/// Whether there is a log, which holds what was promised to the others, and no base was set aside before: twice is no accident.
+fn may_be_remade(data: &Path) -> bool {
+    let has_log = std::fs::read_dir(data.join("log"))
+        .is_ok_and(|mut entries| entries.any(|entry| entry.is_ok_and(|entry| entry.file_name().to_string_lossy().ends_with(".seg"))));
+    has_log && !data.join(BASE_ASIDE).exists()
+}
+
+/// Whether the base is what is damaged.
 fn is_damage_of_the_base(fault: &Fault) -> bool {
     fault.kind == FaultKind::Damage && fault.file.ends_with("base.redb")
 }
@@ -179,7 +186,7 @@ fn open_or_remake(data: &Path, disk: &Arc<dyn Disk>, service: &Arc<dyn Service>,
     let node = PeerId::of(setup.node);
     let first = open(disk, service, setup.clone());
     let opened = match first {
-        Err(fault) if is_damage_of_the_base(&fault) => {
+        Err(fault) if is_damage_of_the_base(&fault) && may_be_remade(data) => {
             set_base_aside(&**disk, &fault)?;
             open(disk, service, setup)
         }
