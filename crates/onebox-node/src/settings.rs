@@ -150,7 +150,7 @@ pub const SETTINGS: &[SettingDoc] = &[
     doc("listen", "address of the one port for HTTP and gRPC"),
     doc("peer_listen", "address for the other nodes of a cluster, like 10.0.0.7:7400; empty for a node that runs alone"),
     doc("peer_address", "where other nodes are told to reach this one, if not at peer_listen: a host that its certificate names"),
-    doc("host", "what is lost together with this node: a machine, rack or room; of two nodes with the same host only one votes"),
+    doc("host", "what is lost together with this node: a machine, rack or room; a node on the host of a voter does not become one"),
     doc("vote", "false for a node that joins only to follow"),
     doc("join", "at the first start: peer address of any node of the cluster to join; empty to begin a cluster"),
     doc("peer_clear_text", "true lets nodes talk in clear text, which anybody on the network can read and forge"),

@@ -52,7 +52,7 @@ pub enum Fault {
     ClockJump,
     /// The wall clock runs too fast or too slow.
     ClockDrift,
-    /// Whoever comes to lead loses its power a few writes later.
+    /// Whoever comes to lead falls silent after a few messages and loses its power soon after, or a few writes later.
     UnluckyLeaders,
     /// Leadership is handed over.
     Transfer,

@@ -139,7 +139,7 @@ fn replace(schema: &Schema, settings: &Settings, at: &str, node: u64, by: u64) -
     if node == by {
         return Err("a node cannot take its own place".to_owned());
     }
-    let mut told = false;
+    let mut told = String::new();
     loop {
         let status = operate::status(schema, settings, at)?;
         if status.voters.contains(&by) {
@@ -148,8 +148,12 @@ fn replace(schema: &Schema, settings: &Settings, at: &str, node: u64, by: u64) -
         if !status.learners.contains(&by) {
             return Err(format!("node {by:x} is no member yet: start it with an empty --data and --join {at}, and look at the status"));
         }
-        if !std::mem::replace(&mut told, true) {
-            print(&format!("waits until node {by:x} has caught up and votes\n"));
+        // The one whose place it takes may be on the same host, and it may not ask for a vote by itself.
+        let asked = operate::command(schema, settings, at, operate::Command::Promote(by, SameHost::Allowed));
+        let why = asked.err().unwrap_or_default();
+        if why != told {
+            print(&format!("waits until node {by:x} votes: {why}\n"));
+            told = why;
         }
         thread::sleep(LOOK_AGAIN);
     }

@@ -1,5 +1,6 @@
 //! `cluster export`: a node that joins without a vote, follows until it has everything there was, and leaves.
 
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, ExitCode, Stdio};
 use std::sync::Arc;
@@ -53,7 +54,8 @@ pub(super) fn run(service: &Arc<dyn Service>, settings: &Settings, at: &str, arg
     let mut command = std::process::Command::new(this);
     command.arg("serve").arg("--data").arg(data).args(["--listen", "127.0.0.1:0", "--peer-listen", own, "--join", at]);
     // It sees its input end when this process is gone, however it went, and stops.
-    command.arg("--stop-at-end-of-input").env("ONEBOX_VOTE", "false").stdin(Stdio::piped());
+    // Ctrl-C is for this process, which first has the cluster forget the node.
+    command.process_group(0).arg("--stop-at-end-of-input").env("ONEBOX_VOTE", "false").stdin(Stdio::piped());
     let mut child = command.spawn().map_err(|error| format!("cannot start a node: {error}"))?;
     let followed = follow(schema, settings, (at, own), target, &mut child, &asked);
     drop(child.stdin.take());
@@ -65,6 +67,12 @@ pub(super) fn run(service: &Arc<dyn Service>, settings: &Settings, at: &str, arg
     print(&format!("follows no more, at entry {applied}; writes {}\n", out.display()));
     let looked = onebox_node::look(service, data, settings, tenant, |view, tenant| Ok((view.position().index, rows_of(view, tenant)?)));
     let (entry, rows) = looked.map_err(|error| error.to_string())?;
+    if entry.0 < target {
+        return Err(format!(
+            "the node stopped before all it had applied was flushed, at entry {entry}; remove {} and try again",
+            data.display()
+        ));
+    }
     let tables = sqlite::tables(&Catalogue::new(schema), &rows)?;
     sqlite::write(out, &tables)?;
     std::fs::remove_dir_all(data).map_err(|error| format!("cannot remove {}: {error}", data.display()))?;
