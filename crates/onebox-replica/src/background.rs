@@ -19,6 +19,8 @@ const FLUSH_RETRY_TICKS: u64 = 20;
 const SCRUB_ROWS_PER_TICK: usize = 8_000;
 /// Flushes after which an unfinished scan is given up and begun anew later.
 const SCRUB_FLUSHES_MAX: u64 = 64;
+/// Once writes are refused, this part more than the least must be free before they are taken again.
+const DISK_ROOM_AGAIN_PART: u64 = 8;
 /// Ticks between two whole scans of the base: ten minutes.
 const SCRUB_PAUSE_TICKS: u64 = 12_000;
 
@@ -153,9 +155,11 @@ impl Replica {
 
     /// Heard how much room the disk has.
     pub(crate) fn disk_free(&mut self, free: u64) {
-        let low = free < self.limits.disk_free_min;
+        let min = self.limits.disk_free_min;
+        // Between two nodes at the edge, leadership would go back and forth.
+        let wanted = if self.disk_low { min.saturating_add(min / DISK_ROOM_AGAIN_PART) } else { min };
+        let low = free < wanted;
         if low != self.disk_low {
-            let min = self.limits.disk_free_min;
             self.effects.notes.push(if low { Note::DiskLow { free, min } } else { Note::DiskRoomAgain { free } });
         }
         self.disk_low = low;

@@ -4,6 +4,7 @@
 //! confirmed by a round begun after they arrived; its only chance, the election timeout, is drawn from the seed.
 //! It must not know what an entry says.
 
+mod campaigning;
 mod changes;
 mod convert;
 mod entries;
@@ -17,6 +18,7 @@ use onebox_store::{LogIndex, Term};
 use raft::eraftpb::{self, EntryType};
 use raft::{Config, RawNode, ReadOnlyOption, StateRole};
 
+use self::campaigning::Told;
 use self::entries::Entries;
 use self::heard::Heard;
 use crate::limits::Limits;
@@ -89,6 +91,7 @@ pub(crate) struct Consensus {
     /// The election timeout in ticks, and the term and roll that it was drawn for.
     timeout: Option<(usize, (u64, u64))>,
     heard: Heard,
+    told: Option<Told>,
     role: (StateRole, u64),
     /// Index of the entry with which this leader began its term.
     leads_from: u64,
@@ -170,6 +173,7 @@ impl Consensus {
             rolls: 0,
             timeout: None,
             heard: Heard::default(),
+            told: None,
             role: (StateRole::Follower, 0),
             leads_from: u64::MAX,
             batch,
@@ -191,13 +195,6 @@ impl Consensus {
         consensus
     }
 
-    /// A single voter campaigns as soon as it may: nobody else can win, so there is nothing to wait for.
-    fn campaign_if_alone(&mut self) {
-        if self.is_alone() && self.node.raft.state == StateRole::Follower && self.is_caught_up() && !self.hollow {
-            self.node.campaign().expect("a single voter may campaign");
-        }
-    }
-
     /// Whether this replica is the only voter.
     pub(crate) fn is_alone(&self) -> bool {
         self.membership.voters == [self.id.0] && self.membership.voters_outgoing.is_empty()
@@ -212,6 +209,11 @@ impl Consensus {
     /// Whether this replica leads and has applied the entry with which its term began.
     pub(crate) fn leads(&self) -> bool {
         self.role.0 == StateRole::Leader && self.applied() >= self.leads_from
+    }
+
+    /// Ticks without a leader after which it may campaign.
+    pub(crate) fn election_ticks(&self) -> usize {
+        self.election_ticks
     }
 
     pub(crate) fn id(&self) -> PeerId {
@@ -274,12 +276,9 @@ impl Consensus {
         self.hollow = true;
     }
 
-    fn may_campaign(&self) -> bool {
-        self.is_caught_up() && !self.hollow
-    }
-
     pub(crate) fn tick(&mut self) {
         self.heard.tick();
+        self.tick_told();
         let leads = self.node.raft.state == StateRole::Leader;
         if leads || self.may_campaign() {
             self.node.tick();
@@ -310,6 +309,7 @@ impl Consensus {
             return Ok(());
         }
         if kind == ConsensusKind::TimeoutNow && !self.may_campaign() {
+            self.campaign_later(from, Term(message.term));
             return Ok(());
         }
         if !self.batch_due && self.node.raft.raft_log.unstable_entries().is_empty() {
@@ -381,6 +381,7 @@ impl Consensus {
         self.node.advance_apply_to(index.0);
         self.node.mut_store().forget_to(index.0);
         self.campaign_if_alone();
+        self.campaign_if_told();
     }
 
     /// What may be said to peers now.
@@ -567,23 +568,6 @@ impl Consensus {
         self.node.mut_store().fetch(from, to)
     }
 
-    /// The library draws its election timeout from a random generator of its own; every input overwrites it.
-    fn draw_timeout(&mut self) {
-        let of = (self.node.raft.term, self.rolls);
-        let (ticks, _) = match self.timeout.filter(|timeout| timeout.1 == of) {
-            Some(timeout) => timeout,
-            None => *self.timeout.insert((self.timeout_for(of), of)),
-        };
-        self.node.raft.set_randomized_election_timeout(ticks);
-    }
-
-    fn timeout_for(&self, (term, roll): (u64, u64)) -> usize {
-        let mut input = [0; 32];
-        for (place, part) in input.chunks_exact_mut(8).zip([self.seed, self.id.0, term, roll]) {
-            place.copy_from_slice(&part.to_le_bytes());
-        }
-        self.election_ticks + (xxhash_rust::xxh3::xxh3_64(&input) % self.election_ticks as u64) as usize
-    }
 }
 
 fn is_about_a_vote(kind: ConsensusKind) -> bool {

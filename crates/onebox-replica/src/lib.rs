@@ -17,6 +17,7 @@ mod divergence;
 pub mod effect;
 pub mod entry;
 mod execution;
+mod handover;
 pub mod input;
 pub mod limits;
 mod members;

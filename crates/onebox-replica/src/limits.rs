@@ -34,8 +34,8 @@ pub struct Limits {
     pub dirty_bytes_max: usize,
     /// Bytes of log after the flushed position at which a flush is asked for. It bounds the restart.
     pub log_replay_bytes_max: u64,
-    /// Free bytes of the disk below which writes are refused: room for two segments and an ordinary flush. A flush that
-    /// needs more is put off, and writes are refused until it has room.
+    /// Free bytes of the disk below which writes are refused, until there is an eighth more: room for two segments and an ordinary
+    /// flush. A flush that needs more is put off, and writes are refused until it has room.
     pub disk_free_min: u64,
     /// Tenants of a partition. Each costs a row; thousands are expected.
     pub tenants_max: u64,

@@ -1,4 +1,4 @@
-//! A replica among its peers: what they say, changes of the members, leadership handed over.
+//! A replica among its peers: what they say, changes of the members.
 
 use onebox_service::Code;
 use onebox_service::attempt::Reply;
@@ -81,7 +81,7 @@ impl Replica {
         self.confirming.keep(&members);
         self.builds.keep(&members);
         self.skew.keep(&members);
-        self.yielding_peers.retain(|peer| members.contains(*peer));
+        self.handover.keep(&members);
         if let Some((begun, in_term, _)) = self.changing
             && index > begun
             && term == in_term
@@ -98,60 +98,5 @@ impl Replica {
         if let Some(token) = self.take_changing() {
             self.reply(token, Reply::Unknown("leadership was lost while the members were changed: look at them, and ask again".to_owned()));
         }
-    }
-
-    /// Hands leadership over; nothing is lost, and callers go on at the other.
-    pub(crate) fn hand_over(&mut self, token: Token, to: PeerId) {
-        let reply = match self.consensus.transfer_leadership(to) {
-            Ok(()) => Reply::Done { response: Vec::new(), repeated: false },
-            Err(words) => Reply::refused(Code::FailedPrecondition, words),
-        };
-        self.reply(token, reply);
-    }
-
-    fn hear_yielding(&mut self, from: PeerId, yields: bool) {
-        if !yields {
-            self.yielding_peers.remove(&from);
-        } else if self.consensus.membership().contains(from) {
-            self.yielding_peers.insert(from);
-        }
-    }
-
-    /// Whether somebody else had better lead: this node is to stop, or has no room for writes.
-    pub(crate) fn yields(&self) -> bool {
-        self.draining || self.disk_is_low()
-    }
-
-    /// Timeline to avoid: two nodes stop, each hands leadership to the other at once, again and again, and nobody serves.
-    pub(crate) fn may_be_given_leadership(&self, peer: PeerId) -> bool {
-        !self.has_diverged(peer) && !self.yielding_peers.contains(&peer)
-    }
-
-    /// The node is to stop: somebody else leads first, if there is somebody.
-    pub(crate) fn drain(&mut self) {
-        self.draining = true;
-        self.hand_over_if_it_yields();
-    }
-
-    pub(crate) fn hand_over_if_it_yields(&mut self) {
-        if !self.yields() {
-            return;
-        }
-        if self.consensus.leads()
-            && let Some(successor) = self.consensus.best_successor(|peer| self.may_be_given_leadership(peer))
-        {
-            // Asked again at the next tick, if it does not come to it.
-            let _ = self.consensus.transfer_leadership(successor);
-        }
-    }
-
-    /// Whether somebody who has room is about to lead: writes wait for that, and are not refused.
-    pub(crate) fn hands_over_for_room(&self) -> bool {
-        self.disk_is_low() && self.hands_over()
-    }
-
-    /// Whether somebody is there to whom leadership can be handed.
-    pub(crate) fn hands_over(&self) -> bool {
-        self.consensus.leads() && self.consensus.best_successor(|peer| self.may_be_given_leadership(peer)).is_some()
     }
 }

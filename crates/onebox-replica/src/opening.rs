@@ -3,7 +3,7 @@
 //! A fetched snapshot is installed first; then the base is opened at its position, the log is opened behind it, and the
 //! consensus goes on from both.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use onebox_service::planted::planted;
@@ -20,6 +20,7 @@ use crate::consensus::{Consensus, Start};
 use crate::divergence::Divergence;
 use crate::effect::Effects;
 use crate::execution::Execution;
+use crate::handover::Handover;
 use crate::limits::ELECTION_TICKS_MIN;
 use crate::membership::{Membership, PeerId};
 use crate::reads::Reads;
@@ -93,7 +94,7 @@ impl Replica {
             changing: None,
             disk_low: false,
             draining: false,
-            yielding_peers: BTreeSet::new(),
+            handover: Handover::default(),
             stopped: None,
             jobs: Jobs::default(),
             log_bytes_unflushed: 0,

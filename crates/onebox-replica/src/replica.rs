@@ -4,7 +4,7 @@
 //! life of an entry: open (execution.rs) -> sealed and proposed -> on the disk -> committed -> published -> released.
 //! After a fault it does nothing more; a restart goes on from what the disk holds.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 use onebox_service::attempt::{Attempt, Command, Fate, Reply, RequestId, Sequence};
 use onebox_service::buggify::buggify;
@@ -22,6 +22,7 @@ use crate::consensus::Consensus;
 use crate::divergence::Divergence;
 use crate::effect::{Effects, Note, Query, Stop};
 use crate::execution::{Ended, Execution};
+use crate::handover::Handover;
 use crate::input::{Clock, Input, Read, Token};
 use crate::limits::{CLOCK_JUMP_MAX, CLOCK_SKEW_MAX, Limits};
 use crate::membership::{Membership, PeerId};
@@ -140,8 +141,7 @@ pub struct Replica {
     pub(crate) changing: Option<(LogIndex, Term, Token)>,
     pub(crate) disk_low: bool,
     pub(crate) draining: bool,
-    /// Peers that said so of themselves.
-    pub(crate) yielding_peers: BTreeSet<PeerId>,
+    pub(crate) handover: Handover,
     pub(crate) stopped: Option<Stop>,
     pub(crate) jobs: Jobs,
     pub(crate) log_bytes_unflushed: u64,

@@ -132,6 +132,27 @@ fn a_replica_that_does_not_campaign_votes_once_its_leader_is_gone() {
     }
 }
 
+/// Leadership was handed over in vain whenever its successor had something left to apply, which under load it always has.
+#[test]
+fn who_is_told_to_campaign_does_so_once_it_has_applied_everything() {
+    // Too late: the leader has given up. And another leader's word is of no use to this one.
+    for (ticks, by, campaigns) in [(0, 2, true), (4, 2, true), (6, 2, false), (0, 3, false)] {
+        let (_disk, opened) = log_of_entries();
+        let mut consensus = follower_at(opened, LogIndex(10));
+        let said = |kind| ConsensusMessage { kind: kind as i32, term: 1, commit: ENTRIES, ..ConsensusMessage::default() };
+        assert_eq!(consensus.hear(PeerId(2), said(ConsensusKind::Heartbeat)), Ok(()));
+        assert_eq!(consensus.hear(PeerId(by), said(ConsensusKind::TimeoutNow)), Ok(()));
+        let news = consensus.news().expect("nothing fails").expect("entries are committed");
+        assert!(!news.committed.is_empty() && consensus.node.raft.state == StateRole::Follower);
+        (0..ticks).for_each(|_| consensus.tick());
+        consensus.applied_to(LogIndex(ENTRIES - 1));
+        assert_eq!(consensus.node.raft.state, StateRole::Follower, "one is left");
+        consensus.applied_to(LogIndex(ENTRIES));
+        let candidate = consensus.node.raft.state == StateRole::Candidate;
+        assert_eq!(candidate, campaigns, "after {ticks} ticks, told by {by}");
+    }
+}
+
 /// A candidate that heard in a request for its vote what is committed read those entries, and panicked when that failed.
 #[test]
 fn a_candidate_reads_nothing_because_of_what_it_hears() {

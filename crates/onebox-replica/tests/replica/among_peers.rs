@@ -142,6 +142,39 @@ fn a_leader_whose_disk_is_nearly_full_lets_one_lead_that_has_room() {
     assert!(matches!(&reply, Some(Reply::Refused(refusal)) if refusal.code == Code::ResourceExhausted), "{reply:?}");
 }
 
+/// Writes waited for ever for a peer that was heard of, and did not hear that it was to lead.
+#[test]
+fn who_does_not_take_over_is_waited_for_a_while_and_then_the_next_is_asked() {
+    let limits = Limits::default();
+    for next_hears in [true, false] {
+        let (mut peers, leader) = Peers::three(limits, Confirm::Replicated);
+        let session = peers.session(leader);
+        let mut asked = Vec::new();
+        let mut passes = |to: usize, message: &mut PeerMessage| {
+            let Some(PeerBody::Consensus(said)) = &message.body else { return true };
+            if said.kind != ConsensusKind::TimeoutNow as i32 {
+                return true;
+            }
+            asked.push(to);
+            next_hears && asked.iter().any(|other| *other != to)
+        };
+        peers.rigs[leader].inputs.push(Input::DiskFree { bytes: limits.disk_free_min - 1 });
+        for _ in 0..250 {
+            peers.tick(&mut passes);
+        }
+        asked.dedup();
+        assert!(asked.len() == 2 && asked.iter().all(|to| *to != leader), "first the one, then the other: {asked:?}");
+        let token = peers.rigs[leader].send(set(session, 1, "cell", b"one"));
+        peers.settle(&mut |_, _| true);
+        let reply = peers.rigs[leader].reply(token);
+        if next_hears {
+            assert!(matches!(&reply, Some(Reply::Elsewhere(Some(next))) if *next == peers.ids[asked[1]].0), "{reply:?}");
+        } else {
+            assert!(matches!(&reply, Some(Reply::Refused(refusal)) if refusal.code == Code::ResourceExhausted), "{reply:?}");
+        }
+    }
+}
+
 #[test]
 fn entries_unconfirmed_max() {
     let limits = Limits { entries_unconfirmed_max: 3, ..Limits::default() };

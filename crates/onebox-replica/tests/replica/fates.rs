@@ -99,7 +99,7 @@ fn without_room_on_the_disk_nothing_is_withdrawn() {
     rig.pass(SECOND);
     rig.inputs.push(Input::DiskFree { bytes: 999 });
     assert_eq!(rig.fate(late), Fate::Pending, "it takes an entry to say more");
-    rig.inputs.push(Input::DiskFree { bytes: 1_000 });
+    rig.inputs.push(Input::DiskFree { bytes: 1_125 });
     assert_eq!(rig.fate(late), Fate::NoEffect);
 }
 
