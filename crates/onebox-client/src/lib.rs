@@ -13,7 +13,7 @@ mod network;
 mod routes;
 
 pub use client::{Answer, Caller, Client, Effect, Input, Now, Outcome};
-pub use network::{Errand, NetworkClient};
+pub use network::{Errand, NetworkClient, Whom};
 pub use routes::Routes;
 
 /// Microseconds before the first repetition of an attempt; each further one waits twice as long.

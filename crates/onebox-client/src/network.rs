@@ -34,8 +34,19 @@ pub enum Errand<R> {
     ReadAnswer(u64, Option<Reply>),
 }
 
+/// Whom to ask first for a read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whom {
+    /// Only the leader may answer.
+    Leader,
+    /// Any node may: the one that is named first.
+    Nearest,
+}
+
 struct PendingRead<R> {
     read: R,
+    /// Who was asked last.
+    asked: u64,
     deadline: u64,
     ask_at: u64,
     /// How long the last silence was borne, and the next twice as long: a slow answer is not made faster by asking again and again.
@@ -93,12 +104,17 @@ impl<R: Clone> NetworkClient<R> {
         self.step(now, Input::Call(caller, command, deadline))
     }
 
-    /// Somebody asks for a read, under a number that is not used again, and waits until the uptime `deadline`.
-    pub fn read(&mut self, now: Now, number: u64, read: R, deadline: u64) -> Vec<Errand<R>> {
-        let pending =
-            PendingRead { read: read.clone(), deadline, ask_at: now.uptime + READ_AGAIN_MICROS, patience: READ_AGAIN_MICROS, silent: true };
+    /// Somebody asks for a read, under a number that is not used again, and waits until the uptime `deadline`. Whoever is asked
+    /// first, the leader is asked next.
+    pub fn read(&mut self, now: Now, number: u64, read: R, whom: Whom, deadline: u64) -> Vec<Errand<R>> {
+        let to = match whom {
+            Whom::Leader => self.routes.target(),
+            Whom::Nearest => self.routes.nearest(),
+        };
+        let ask_at = now.uptime + READ_AGAIN_MICROS;
+        let pending = PendingRead { read: read.clone(), asked: to, deadline, ask_at, patience: READ_AGAIN_MICROS, silent: true };
         self.reads.insert(number, pending);
-        vec![Errand::Read { to: self.routes.target(), number, read }]
+        vec![Errand::Read { to, number, read }]
     }
 
     /// Some time has passed.
@@ -114,9 +130,10 @@ impl<R: Clone> NetworkClient<R> {
         for number in late {
             errands.extend(self.read_ended(number, None));
         }
-        let silent = self.reads.values().any(|read| read.silent && read.ask_at <= now.uptime);
+        let target = self.routes.target();
+        let silent = self.reads.values().any(|read| read.silent && read.asked == target && read.ask_at <= now.uptime);
         if silent {
-            self.routes.away_from(self.routes.target());
+            self.routes.away_from(target);
         }
         for (number, read) in &mut self.reads {
             if read.ask_at <= now.uptime {
@@ -124,7 +141,8 @@ impl<R: Clone> NetworkClient<R> {
                     read.patience = read.patience.saturating_mul(2);
                 }
                 (read.ask_at, read.silent) = (now.uptime.saturating_add(read.patience), true);
-                errands.push(Errand::Read { to: self.routes.target(), number: *number, read: read.read.clone() });
+                read.asked = self.routes.target();
+                errands.push(Errand::Read { to: read.asked, number: *number, read: read.read.clone() });
             }
         }
         errands

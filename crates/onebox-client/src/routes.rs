@@ -17,6 +17,11 @@ impl Routes {
         Routes { nodes, at: 0 }
     }
 
+    /// The node that is named first.
+    pub fn nearest(&self) -> u64 {
+        self.nodes[0]
+    }
+
     /// Where the next attempt goes.
     pub fn target(&self) -> u64 {
         self.nodes[self.at]

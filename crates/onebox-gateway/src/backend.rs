@@ -49,12 +49,24 @@ pub struct Call {
     pub tenant: String,
     /// The client's idempotency key, well formed.
     pub key: Option<String>,
-    /// For a read: the position token that the state must have reached.
-    pub at_least: Option<String>,
+    /// For a read: what it must see.
+    pub consistency: Consistency,
     /// How long the caller waits.
     pub deadline: Duration,
     /// The encoded request.
     pub body: Vec<u8>,
+}
+
+/// What a read must see.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Consistency {
+    /// Everything that was acknowledged to anybody before it was asked.
+    #[default]
+    Linearizable,
+    /// A state that has reached this position token, on any node.
+    AtLeast(String),
+    /// Whatever state the node that is asked has.
+    Stale,
 }
 
 /// The answer to a call.

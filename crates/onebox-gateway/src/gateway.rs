@@ -189,7 +189,7 @@ impl Gateway {
         let deadline = remaining(until)?;
         // A read changes nothing however often it is repeated, so its key has nothing to guard.
         let key = headers.key.filter(|_| !self.schema.info(method).read_only);
-        let call = Call { method, tenant: headers.tenant, key, at_least: headers.at_least, deadline, body };
+        let call = Call { method, tenant: headers.tenant, key, consistency: headers.consistency.map_or_else(Consistency::default, |(consistency, _)| consistency), deadline, body };
         Ok(self.backend.call(call).await)
     }
 

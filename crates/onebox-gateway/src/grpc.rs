@@ -65,7 +65,7 @@ async fn call(
     let info = gateway.schema.info(method);
     let headers = RequestHeaders::read(headers, &gateway.settings)?;
     if !info.read_only {
-        headers.refuse_at_least(info.name)?;
+        headers.refuse_consistency(info.name)?;
     }
     let until = started + headers.timeout;
     let bounds = Bounds { bytes_max: gateway.settings.body_bytes_max + PREFIX_BYTES, in_flight: &gateway.bodies, until };
@@ -85,7 +85,7 @@ async fn spec(
     started: Instant,
 ) -> Result<Reply, Box<Problem>> {
     let headers = RequestHeaders::read(headers, &gateway.settings)?;
-    headers.refuse_at_least("a spec")?;
+    headers.refuse_consistency("a spec")?;
     let until = started + headers.timeout;
     let bounds = Bounds { bytes_max: gateway.settings.body_bytes_max + PREFIX_BYTES, in_flight: &gateway.bodies, until };
     let (body, _taken) = incoming.read(&bounds).await?;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::backend::Consistency;
 use crate::limits::{GatewaySettings, KEY_CHARS_MAX, TENANT_CHARS_MAX, TOKEN_CHARS_MAX};
 use crate::problem::Problem;
 
@@ -18,6 +19,7 @@ struct Asked {
 
 static IDEMPOTENCY_KEY: Asked = Asked { name: HeaderName::from_static("idempotency-key"), shown: "Idempotency-Key" };
 static TENANT: Asked = Asked { name: HeaderName::from_static("onebox-tenant"), shown: "Onebox-Tenant" };
+static READ: Asked = Asked { name: HeaderName::from_static("onebox-read"), shown: "Onebox-Read" };
 static AT_LEAST: Asked = Asked { name: HeaderName::from_static("onebox-at-least"), shown: "Onebox-At-Least" };
 static TIMEOUT: Asked = Asked { name: HeaderName::from_static("onebox-timeout"), shown: "Onebox-Timeout" };
 static GRPC_TIMEOUT: Asked = Asked { name: HeaderName::from_static("grpc-timeout"), shown: "grpc-timeout" };
@@ -34,7 +36,8 @@ pub(crate) static REPEATED: HeaderName = HeaderName::from_static("onebox-repeate
 pub(crate) struct RequestHeaders {
     pub(crate) tenant: String,
     pub(crate) key: Option<String>,
-    pub(crate) at_least: Option<String>,
+    /// What a read must see, if the request says so, and the header that does.
+    pub(crate) consistency: Option<(Consistency, &'static str)>,
     pub(crate) timeout: Duration,
 }
 
@@ -56,21 +59,39 @@ impl RequestHeaders {
                 return Err(wrong(&IDEMPOTENCY_KEY, &why));
             }
         };
-        let at_least = match one(headers, &AT_LEAST)? {
-            Some(token) if !token.is_empty() && token.len() <= TOKEN_CHARS_MAX => Some(token.to_owned()),
-            None => None,
-            Some(_) => return Err(wrong(&AT_LEAST, "it is not the Onebox-Position of an earlier answer")),
+        let consistency = match (one(headers, &READ)?, one(headers, &AT_LEAST)?) {
+            (None, None) => None,
+            (Some(read), None) => Some((consistency(read)?, READ.shown)),
+            (None, Some(token)) => Some((at_least(&AT_LEAST, token)?, AT_LEAST.shown)),
+            (Some(_), Some(_)) => return Err(wrong(&AT_LEAST, "it says the same as Onebox-Read: at-least; give one of the two")),
         };
-        Ok(RequestHeaders { tenant, key, at_least, timeout: timeout(headers, settings)? })
+        Ok(RequestHeaders { tenant, key, consistency, timeout: timeout(headers, settings)? })
     }
 
-    /// Refuses `Onebox-At-Least` where nothing is read from the service's state.
-    pub(crate) fn refuse_at_least(&self, what: &str) -> Result<(), Box<Problem>> {
-        match self.at_least {
+    /// Refuses to be told what a read must see where nothing is read from the service's state.
+    pub(crate) fn refuse_consistency(&self, what: &str) -> Result<(), Box<Problem>> {
+        match self.consistency {
             None => Ok(()),
-            Some(_) => Err(wrong(&AT_LEAST, &format!("it is for reads, and {what} is none; leave it out"))),
+            Some((_, shown)) => Err(Problem::invalid(format!("header {shown}: it is for reads, and {what} is none; leave it out"))),
         }
     }
+}
+
+/// What `Onebox-Read` asks for.
+fn consistency(text: &str) -> Result<Consistency, Box<Problem>> {
+    match (text, text.strip_prefix("at-least ")) {
+        ("linearizable", _) => Ok(Consistency::Linearizable),
+        ("stale", _) => Ok(Consistency::Stale),
+        (_, Some(token)) => at_least(&READ, token),
+        (_, None) => Err(wrong(&READ, &format!("{text:?} is not linearizable, stale, or at-least and an Onebox-Position"))),
+    }
+}
+
+fn at_least(asked: &Asked, token: &str) -> Result<Consistency, Box<Problem>> {
+    if token.is_empty() || token.len() > TOKEN_CHARS_MAX {
+        return Err(wrong(asked, "it does not name the Onebox-Position of an earlier answer"));
+    }
+    Ok(Consistency::AtLeast(token.to_owned()))
 }
 
 /// Checks a tenant's name: 1 to 64 characters of `a-z 0-9 - _`.

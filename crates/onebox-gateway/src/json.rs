@@ -59,7 +59,7 @@ async fn call(gateway: &Gateway, mut asked: Asked<'_>, method: MethodId, body: b
     let info = gateway.schema.info(method);
     let headers = RequestHeaders::read(&asked.parts.headers, &gateway.settings)?;
     if !info.read_only {
-        headers.refuse_at_least(info.name)?;
+        headers.refuse_consistency(info.name)?;
     }
     let query = query_of(asked.parts.uri.query().unwrap_or_default())?;
     refuse_stray_query(&query, &asked.found, body)?;

@@ -33,7 +33,7 @@ mod routes;
 mod serve;
 mod specs;
 
-pub use backend::{Answer, Backend, Call, Health, Pending, RequestOutcome};
+pub use backend::{Answer, Backend, Call, Consistency, Health, Pending, RequestOutcome};
 pub use gateway::router;
 pub use headers::tenant_name;
 pub use limits::GatewaySettings;

@@ -69,7 +69,7 @@ pub(crate) fn index(schema: &Schema, specs: bool) -> Vec<u8> {
 /// `POST /onebox/v1/tenants`. The tenant and key headers mean nothing here: creating a tenant twice is ALREADY_EXISTS.
 pub(crate) async fn create_tenant(gateway: &Gateway, mut asked: Asked<'_>) -> Result<Reply, Box<Problem>> {
     let headers = RequestHeaders::read(&asked.parts.headers, &gateway.settings)?;
-    headers.refuse_at_least("creating a tenant")?;
+    headers.refuse_consistency("creating a tenant")?;
     json::refuse_query(&asked)?;
     let until = asked.started + headers.timeout;
     let (bytes, _taken) = json::json_body(gateway, &mut asked, until).await?;
@@ -89,7 +89,7 @@ pub(crate) async fn create_tenant(gateway: &Gateway, mut asked: Asked<'_>) -> Re
 /// `GET /onebox/v1/requests/{id}`.
 pub(crate) async fn request_outcome(gateway: &Gateway, asked: Asked<'_>) -> Result<Reply, Box<Problem>> {
     let headers = RequestHeaders::read(&asked.parts.headers, &gateway.settings)?;
-    headers.refuse_at_least("the outcome of a request")?;
+    headers.refuse_consistency("the outcome of a request")?;
     json::refuse_query(&asked)?;
     let id = asked.found.variables.first().map_or("", |(_, value)| value.as_ref());
     if id.len() > REQUEST_ID_CHARS_MAX {

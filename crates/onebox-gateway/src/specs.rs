@@ -49,7 +49,7 @@ pub(crate) const SERVICE: &str = "onebox.spec.v1.SpecService";
 /// `GET /onebox/v1/specs` and `POST /onebox/v1/specs:run`.
 pub(crate) async fn over_http(gateway: &Gateway, mut asked: Asked<'_>, ask: SpecAsk) -> Result<Reply, Box<Problem>> {
     let headers = RequestHeaders::read(&asked.parts.headers, &gateway.settings)?;
-    headers.refuse_at_least("a spec")?;
+    headers.refuse_consistency("a spec")?;
     json::refuse_query(&asked)?;
     let until = asked.started + headers.timeout;
     let (bytes, _taken) = json::json_body(gateway, &mut asked, until).await?;

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use onebox_gateway::{Answer, Backend, Call, Health, Pending, RequestOutcome, SpecAnswers};
+use onebox_gateway::{Answer, Backend, Call, Consistency, Health, Pending, RequestOutcome, SpecAnswers};
+use onebox_replica as replica;
 use onebox_service::attempt::{Command, Fate, Reply, RequestId};
 use onebox_service::{Code, Refusal, Service};
 use onebox_store::LogIndex;
@@ -28,21 +29,23 @@ impl Backend for Door {
     }
 
     fn call(&self, call: Call) -> Pending<Answer> {
-        let Call { method, tenant, key, body, at_least, deadline } = call;
+        let Call { method, tenant, key, body, consistency, deadline } = call;
         if !self.0.service().schema().info(method).read_only {
             return Box::pin(answered(self.0.command(Command::Call { tenant, method, body, key }, deadline)));
         }
-        let at_least = match at_least.as_deref().map(|token| (self.0.tokens.read(token), token)) {
-            None => LogIndex(0),
-            Some((Some(index), _)) => index,
-            Some((None, token)) => {
-                let words =
-                    format!("{token:?} is not a position that this service gave; Onebox-At-Least takes an Onebox-Position as it was");
-                return Box::pin(std::future::ready(self.refused_read(Refusal::platform(Code::InvalidArgument, words))));
-            }
+        let consistency = match consistency {
+            Consistency::Linearizable => replica::Consistency::Linearizable,
+            Consistency::Stale => replica::Consistency::AtLeast(LogIndex(0)),
+            Consistency::AtLeast(token) => match self.0.tokens.read(&token) {
+                Some(index) => replica::Consistency::AtLeast(index),
+                None => {
+                    let words = format!("{token:?} is not a position that this service gave; at-least takes an Onebox-Position as it was");
+                    return Box::pin(std::future::ready(self.refused_read(Refusal::platform(Code::InvalidArgument, words))));
+                }
+            },
         };
         let deadline = self.0.uptime().saturating_add(micros(deadline));
-        Box::pin(answered(self.0.read(ReadAsk { tenant, method, body: body.into(), at_least, deadline })))
+        Box::pin(answered(self.0.read(ReadAsk { tenant, method, body: body.into(), consistency, deadline })))
     }
 
     fn create_tenant(&self, name: String, deadline: Duration) -> Pending<Answer> {

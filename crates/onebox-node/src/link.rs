@@ -12,9 +12,9 @@ use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use onebox_client::{Caller, Errand, NetworkClient, Now, Outcome};
+use onebox_client::{Caller, Errand, NetworkClient, Now, Outcome, Whom};
 use onebox_gateway::{Answer, Health};
-use onebox_replica::{Clock, Input, Membership, PeerId, PeerMessage, Read, Status, Token};
+use onebox_replica::{Clock, Consistency, Input, Membership, PeerId, PeerMessage, Read, Status, Token};
 use onebox_service::attempt::{Attempt, Command, Fate, Reply, RequestId, SessionId};
 use onebox_service::{Code, MethodId, Refusal, Schema, Service, Time};
 use onebox_store::LogIndex;
@@ -60,7 +60,7 @@ pub(crate) struct ReadAsk {
     pub(crate) tenant: String,
     pub(crate) method: MethodId,
     pub(crate) body: Arc<[u8]>,
-    pub(crate) at_least: LogIndex,
+    pub(crate) consistency: Consistency,
     /// Uptime.
     pub(crate) deadline: u64,
 }
@@ -353,12 +353,17 @@ impl Link {
 
     fn send_read(&self, waiting: &mut Waiting, now: Now, to: u64, read_number: u64, read: ReadAsk) -> Vec<Errand<ReadAsk>> {
         let number = waiting.out(to, Out::Read(read_number));
-        let ReadAsk { tenant, method, body, at_least, deadline } = read;
+        let ReadAsk { tenant, method, body, consistency, deadline } = read;
+        let body = body.to_vec();
         let sent = if to == self.me {
-            self.input(Input::Read(Read { token: Token(number), tenant, method, body: body.to_vec(), at_least, deadline }))
+            self.input(Input::Read(Read { token: Token(number), tenant, method, body, consistency, deadline }))
         } else {
             let (method, wait) = (self.schema().info(method).name.to_owned(), deadline.saturating_sub(now.uptime));
-            self.ask_node(to, number, Question::Read(SentRead { tenant, method, body: body.to_vec(), at_least: at_least.0, wait }))
+            let (any_replica, at_least) = match consistency {
+                Consistency::Linearizable => (false, 0),
+                Consistency::AtLeast(position) => (true, position.0),
+            };
+            self.ask_node(to, number, Question::Read(SentRead { tenant, method, body, at_least, wait, any_replica }))
         };
         let Err(reply) = sent else { return Vec::new() };
         waiting.out.remove(&number);
@@ -474,8 +479,11 @@ impl Link {
         let now = self.now();
         let number = waiting.next();
         waiting.readers.insert(number, sender);
-        let deadline = read.deadline;
-        let errands = waiting.client.read(now, number, read, deadline);
+        let (deadline, whom) = match read.consistency {
+            Consistency::Linearizable => (read.deadline, Whom::Leader),
+            Consistency::AtLeast(_) => (read.deadline, Whom::Nearest),
+        };
+        let errands = waiting.client.read(now, number, read, whom, deadline);
         self.run(&mut waiting, now, errands, LogIndex(0));
         receiver
     }

@@ -63,6 +63,15 @@ pub enum Input {
     Drain,
 }
 
+/// What a read must see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Consistency {
+    /// Everything that was acknowledged to anybody before it was asked: answered where the leader is.
+    Linearizable,
+    /// A committed state that has reached this position, on any replica; with position 0, whatever state that has.
+    AtLeast(LogIndex),
+}
+
 /// A read-only request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Read {
@@ -74,8 +83,8 @@ pub struct Read {
     pub method: MethodId,
     /// The canonical encoding of the request.
     pub body: Vec<u8>,
-    /// The state must have reached this position.
-    pub at_least: LogIndex,
+    /// What state it may be answered from.
+    pub consistency: Consistency,
     /// Uptime, in microseconds, after which nobody waits any more.
     pub deadline: u64,
 }

@@ -39,7 +39,7 @@ pub use confirming::Confirm;
 pub use consensus::PersistBatch;
 pub use effect::{Job, JobDone, Note, Query, Stop};
 pub use execution::{Ended, Execution, unknown_tenant};
-pub use input::{Clock, Input, Read, Token};
+pub use input::{Clock, Consistency, Input, Read, Token};
 pub use limits::Limits;
 pub use membership::{Change, Membership, PeerId};
 pub use peer::PeerMessage;

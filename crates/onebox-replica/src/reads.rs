@@ -9,7 +9,8 @@ use onebox_service::attempt::{Fate, Reply};
 use onebox_service::planted::planted;
 use onebox_store::LogIndex;
 
-use crate::input::{Read, Token};
+use crate::input::{Consistency, Read, Token};
+use crate::replica::Replica;
 
 /// What waits to leave.
 #[derive(Debug)]
@@ -25,7 +26,7 @@ pub(crate) struct Reads {
     held: VecDeque<(u64, u64, Held)>,
     /// Reads that wait for their round.
     unconfirmed: VecDeque<(u64, Read)>,
-    /// Confirmed reads that wait for a position.
+    /// Reads of a state that has reached a position.
     behind: BTreeMap<LogIndex, Vec<Read>>,
     behind_len: usize,
     /// The round that the next turn's end begins.
@@ -43,13 +44,21 @@ impl Reads {
         self.held.push_back((entry, self.round + 1, held));
     }
 
-    /// Takes a read in, or gives it back if too many wait.
+    /// Takes a read in, or gives it back if too many wait. One that need not be linearizable needs no round.
     pub(crate) fn admit(&mut self, read: Read, waiting_max: usize) -> Result<(), Read> {
         if self.unconfirmed.len() + self.behind_len >= waiting_max {
             return Err(read);
         }
-        self.round_wanted = true;
-        self.unconfirmed.push_back((self.round + 1, read));
+        match read.consistency {
+            Consistency::Linearizable => {
+                self.round_wanted = true;
+                self.unconfirmed.push_back((self.round + 1, read));
+            }
+            Consistency::AtLeast(position) => {
+                self.behind_len += 1;
+                self.behind.entry(position).or_default().push(read);
+            }
+        }
         Ok(())
     }
 
@@ -90,19 +99,15 @@ impl Reads {
     pub(crate) fn runnable(&mut self, position: LogIndex) -> Vec<Read> {
         let mut runnable = Vec::new();
         while let Some((_, read)) = self.unconfirmed.pop_front_if(|(round, _)| *round <= self.confirmed) {
-            if read.at_least <= position {
-                runnable.push(read);
-            } else {
-                self.behind_len += 1;
-                self.behind.entry(read.at_least).or_default().push(read);
-            }
+            runnable.push(read);
         }
         while let Some(first) = self.behind.first_entry()
-            && *first.key() <= position
+            && (*first.key() <= position || planted("a position not waited for"))
         {
-            runnable.extend(first.remove());
+            let reached = first.remove();
+            self.behind_len -= reached.len();
+            runnable.extend(reached);
         }
-        self.behind_len = self.behind.values().map(Vec::len).sum();
         runnable
     }
 
@@ -136,6 +141,26 @@ impl Reads {
     }
 }
 
+impl Replica {
+    pub(crate) fn admit_read(&mut self, read: Read) {
+        let serves = match read.consistency {
+            Consistency::Linearizable => self.serves_reads(),
+            Consistency::AtLeast(_) => self.has_a_state(),
+        };
+        if let Some(reply) = self.not_here(serves) {
+            return self.effects.refused_reads.push((read.token, reply));
+        }
+        if let Err(read) = self.reads.admit(read, self.limits.reads_waiting_max) {
+            self.effects.refused_reads.push((read.token, Reply::Overloaded));
+        }
+    }
+
+    /// Whether what readers see is a state of the partition, however old.
+    fn has_a_state(&self) -> bool {
+        self.stopped.is_none() && !self.hollow && !self.replaying
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use onebox_service::MethodId;
@@ -148,9 +173,17 @@ mod tests {
         reads.reached(LogIndex(1));
     }
 
-    fn read(token: u64, at_least: u64, deadline: u64) -> Read {
+    fn read_as(token: u64, consistency: Consistency, deadline: u64) -> Read {
         let (tenant, body) = (String::new(), Vec::new());
-        Read { token: Token(token), tenant, method: MethodId(0), body, at_least: LogIndex(at_least), deadline }
+        Read { token: Token(token), tenant, method: MethodId(0), body, consistency, deadline }
+    }
+
+    fn read(token: u64) -> Read {
+        read_as(token, Consistency::Linearizable, 99)
+    }
+
+    fn at_least(token: u64, position: u64, deadline: u64) -> Read {
+        read_as(token, Consistency::AtLeast(LogIndex(position)), deadline)
     }
 
     fn tokens(reads: Vec<Read>) -> Vec<u64> {
@@ -187,13 +220,15 @@ mod tests {
     }
 
     #[test]
-    fn reads_need_a_round_begun_after_them_and_their_position() {
+    fn linearizable_reads_need_a_round_begun_after_them_and_others_their_position() {
         let mut reads = Reads::default();
-        reads.admit(read(1, 0, 99), 9).expect("there is room");
-        reads.admit(read(2, 7, 99), 9).expect("there is room");
+        reads.admit(at_least(4, 0, 99), 9).expect("there is room");
+        reads.admit(at_least(2, 7, 99), 9).expect("there is room");
+        assert_eq!(reads.begin_round(), None, "neither needs one");
+        reads.admit(read(1), 9).expect("there is room");
         reads.begin_round();
-        reads.admit(read(3, 0, 99), 9).expect("there is room");
-        assert_eq!(tokens(reads.runnable(LogIndex(5))), [0; 0]);
+        reads.admit(read(3), 9).expect("there is room");
+        assert_eq!(tokens(reads.runnable(LogIndex(5))), [4]);
         confirmed(&mut reads, 1);
         assert_eq!(tokens(reads.runnable(LogIndex(5))), [1]);
         assert_eq!(tokens(reads.runnable(LogIndex(7))), [2]);
@@ -206,19 +241,19 @@ mod tests {
     fn every_read_that_waits_is_counted_once_wherever_it_waits() {
         let mut reads = Reads::default();
         for round in 0..100 {
-            reads.admit(read(1, 0, 10), 3).expect("there is room for one");
-            reads.admit(read(2, 99, 10), 3).expect("for two");
-            reads.admit(read(3, 99, 20), 3).expect("and for three");
-            assert!(reads.admit(read(4, 0, 10), 3).is_err(), "round {round}");
+            reads.admit(read(1), 3).expect("there is room for one");
+            reads.admit(at_least(2, 99, 10), 3).expect("for two");
+            reads.admit(at_least(3, 99, 20), 3).expect("and for three");
+            assert!(reads.admit(read(4), 3).is_err(), "round {round}");
             let begun = reads.begin_round().expect("they ask for a round");
             confirmed(&mut reads, begun);
             assert_eq!(tokens(reads.runnable(LogIndex(5))), [1]);
-            reads.admit(read(5, 0, 10), 3).expect("there is room for another");
-            assert!(reads.admit(read(6, 0, 10), 3).is_err());
+            reads.admit(read(5), 3).expect("there is room for another");
+            assert!(reads.admit(at_least(6, 0, 10), 3).is_err());
             assert_eq!(reads.expired(10), [Token(2)], "5 is not confirmed yet, and will be at once");
             assert_eq!(reads.expired(10), [Token(0); 0]);
-            reads.admit(read(7, 0, 10), 3).expect("it left room");
-            assert!(reads.admit(read(8, 0, 10), 3).is_err());
+            reads.admit(read(7), 3).expect("it left room");
+            assert!(reads.admit(read(8), 3).is_err());
             let (held, left) = reads.take_all();
             assert_eq!((held.len(), tokens(left)), (0, vec![5, 7, 3]));
         }

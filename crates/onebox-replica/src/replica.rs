@@ -297,15 +297,6 @@ impl Replica {
         }
     }
 
-    fn admit_read(&mut self, read: Read) {
-        if let Some(reply) = self.not_here(self.serves_reads()) {
-            return self.effects.refused_reads.push((read.token, reply));
-        }
-        if let Err(read) = self.reads.admit(read, self.limits.reads_waiting_max) {
-            self.effects.refused_reads.push((read.token, Reply::Overloaded));
-        }
-    }
-
     fn ask_fate(&mut self, clock: Clock, token: Token, id: RequestId) {
         if let Some(reply) = self.not_here(self.serves_reads()) {
             return self.reply(token, reply);
@@ -398,7 +389,7 @@ impl Replica {
     }
 
     /// What is said to a caller who has to ask again, or elsewhere.
-    fn not_here(&self, serves: bool) -> Option<Reply> {
+    pub(crate) fn not_here(&self, serves: bool) -> Option<Reply> {
         if self.stopped.is_some() {
             return Some(Reply::Retry(STOPPED));
         }
@@ -526,7 +517,7 @@ impl Replica {
                 Held::Fate(token, fate) => self.effects.fates.push((token, fate)),
             }
         }
-        for Read { token, tenant, method, body, deadline, at_least: _ } in self.reads.runnable(position) {
+        for Read { token, tenant, method, body, deadline, consistency: _ } in self.reads.runnable(position) {
             self.effects.queries.push(Query { token, tenant, method, body, view: self.view.clone(), deadline });
         }
     }

@@ -13,6 +13,8 @@ pub enum FaultKind {
     Damage,
     /// The bytes are whole, but of a version that this build cannot read.
     Version,
+    /// The bytes are whole, but another node's.
+    Foreign,
 }
 
 /// One failure of the environment. It ends the operation in progress; it is never retried blindly.
@@ -42,6 +44,7 @@ impl fmt::Display for Fault {
             FaultKind::DiskFull => "disk full",
             FaultKind::Damage => "damage",
             FaultKind::Version => "unreadable version",
+            FaultKind::Foreign => "another node's data",
         };
         write!(f, "{kind}: {} of {}: {}", self.operation, self.file, self.detail)
     }

@@ -4,6 +4,7 @@ pub(crate) mod acknowledged_writes_survive;
 pub(crate) mod answers_are_explained;
 pub(crate) mod executed_means_by_a_majority;
 pub(crate) mod one_leader_per_term;
+pub(crate) mod reads_go_forward;
 pub(crate) mod refusals_change_nothing;
 pub(crate) mod replicas_agree;
 pub(crate) mod requests_take_effect_once;

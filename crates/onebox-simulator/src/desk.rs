@@ -12,7 +12,8 @@ pub(crate) struct Desk {
     pub(crate) messages: Vec<Box<PeerMessage>>,
     pub(crate) applied: Vec<AppliedEntry>,
     pub(crate) view: Option<View>,
-    pub(crate) replies: Vec<(Token, Reply)>,
+    /// With the position that each holds at.
+    pub(crate) replies: Vec<(Token, Reply, LogIndex)>,
     pub(crate) fates: Vec<(Token, Fate)>,
     pub(crate) queries: Vec<Query>,
     pub(crate) jobs: Vec<Job>,
@@ -49,8 +50,8 @@ impl World for Desk {
     fn publish(&mut self, view: View) {
         self.view = Some(view);
     }
-    fn reply(&mut self, to: Token, reply: Reply, _at: LogIndex) {
-        self.replies.push((to, reply));
+    fn reply(&mut self, to: Token, reply: Reply, at: LogIndex) {
+        self.replies.push((to, reply, at));
     }
     fn tell_fate(&mut self, to: Token, fate: Fate) {
         self.fates.push((to, fate));

@@ -2,14 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use onebox_client::{Caller, Errand, NetworkClient, Now, Outcome};
+use onebox_client::{Caller, Errand, NetworkClient, Now, Outcome, Whom};
+use onebox_replica::Consistency;
 use onebox_service::attempt::{Attempt, Command, Reply, RequestId};
 use onebox_service::{Code, Time};
+use onebox_store::LogIndex;
 
 use crate::chance::Chance;
 use crate::machine::START;
 use crate::plan::Plan;
-use crate::workload::{Ask, Ended};
+use crate::workload::{Ask, Ended, Operation};
+use crate::world::Answered;
 
 /// The tenant that every request is of.
 pub(crate) const TENANT: &str = "default";
@@ -17,10 +20,16 @@ pub(crate) const TENANT: &str = "default";
 pub(crate) struct Gateway {
     /// Which it asks.
     pub(crate) partition: usize,
-    client: NetworkClient<Ask>,
+    client: NetworkClient<AskedRead>,
     pub(crate) chance: Chance,
-    /// Which operation each caller waits for, and whoever asked for a read.
-    operations: BTreeMap<u64, usize>,
+    /// Of reads, which consistency they ask for.
+    reads_chance: Chance,
+    /// Which operation each caller waits for, and whoever asked for a read; and the position that its answer must have reached.
+    operations: BTreeMap<u64, (usize, LogIndex)>,
+    /// The latest position that it was told.
+    pub(crate) seen: LogIndex,
+    /// Where the state was from which the last answer came.
+    answered_at: LogIndex,
     next: u64,
     /// When the next operation begins.
     pub(crate) ask_at: u64,
@@ -31,8 +40,24 @@ pub(crate) struct Gateway {
 /// What a gateway wants done.
 pub(crate) enum Wish {
     Attempt { to: u64, attempt: Attempt },
-    Read { to: u64, number: u64, ask: Ask },
-    Ended { operation: usize, id: Option<RequestId>, ended: Ended },
+    Read { to: u64, number: u64, read: AskedRead },
+    Ended(Ending),
+}
+
+/// An operation has ended.
+pub(crate) struct Ending {
+    pub(crate) operation: usize,
+    pub(crate) id: Option<RequestId>,
+    pub(crate) ended: Ended,
+    /// The position that its answer must have reached, and the one that it was given at.
+    pub(crate) positions: (LogIndex, LogIndex),
+}
+
+/// A read, and what it must see.
+#[derive(Debug, Clone)]
+pub(crate) struct AskedRead {
+    pub(crate) ask: Ask,
+    pub(crate) consistency: Consistency,
 }
 
 impl Gateway {
@@ -42,7 +67,10 @@ impl Gateway {
             partition: number % plan.partitions,
             client: NetworkClient::new(nodes),
             chance: Chance::stream(seed, "gateway", number as u64),
+            reads_chance: Chance::stream(seed, "reads", number as u64),
             operations: BTreeMap::new(),
+            seen: LogIndex(0),
+            answered_at: LogIndex(0),
             next: 0,
             ask_at: 0,
             tick_at: 0,
@@ -54,16 +82,24 @@ impl Gateway {
         self.client.pending()
     }
 
-    /// Replies tell the partition's log time, which may be ahead of this clock.
-    pub(crate) fn hear_time(&mut self, log_time: Time) {
-        self.client.hear_time(log_time);
+    /// What its next read must see: mostly everything; sometimes what it has seen itself, or nothing.
+    pub(crate) fn consistency(&mut self) -> Consistency {
+        match self.reads_chance.below(4) {
+            0 => Consistency::AtLeast(LogIndex(0)),
+            1 => Consistency::AtLeast(self.seen),
+            _ => Consistency::Linearizable,
+        }
     }
 
-    pub(crate) fn ask(&mut self, now: u64, operation: usize, ask: Ask, key: Option<String>, deadline: u64) -> Vec<Wish> {
+    /// Asks for an operation, whose answer must have reached a position.
+    pub(crate) fn ask(&mut self, now: u64, number: usize, operation: &Operation, reached: LogIndex, deadline: u64) -> Vec<Wish> {
         self.next += 1;
-        self.operations.insert(self.next, operation);
+        self.operations.insert(self.next, (number, reached));
+        let (ask, key) = (operation.ask.clone(), operation.key.clone());
         let errands = if ask.reads {
-            self.client.read(at(now), self.next, ask, now + deadline)
+            let consistency = operation.consistency;
+            let whom = if consistency == Consistency::Linearizable { Whom::Leader } else { Whom::Nearest };
+            self.client.read(at(now), self.next, AskedRead { ask, consistency }, whom, now + deadline)
         } else {
             let command = Command::Call { tenant: TENANT.to_owned(), method: ask.method, body: ask.body, key };
             self.client.call(at(now), Caller(self.next), command, now + deadline)
@@ -76,32 +112,41 @@ impl Gateway {
         self.wishes(errands)
     }
 
-    pub(crate) fn reply(&mut self, now: u64, from: u64, id: RequestId, reply: Reply) -> Vec<Wish> {
+    pub(crate) fn reply(&mut self, now: u64, from: u64, id: RequestId, answered: Answered) -> Vec<Wish> {
+        let reply = self.hear(answered);
         let errands = self.client.reply(at(now), from, id, reply);
         self.wishes(errands)
     }
 
     /// What a machine says to a read.
-    pub(crate) fn read_reply(&mut self, now: u64, from: u64, number: u64, reply: Reply) -> Vec<Wish> {
+    pub(crate) fn read_reply(&mut self, now: u64, from: u64, number: u64, answered: Answered) -> Vec<Wish> {
+        let reply = self.hear(answered);
         let errands = self.client.read_reply(at(now), from, number, reply);
         self.wishes(errands)
     }
 
-    fn wishes(&mut self, errands: Vec<Errand<Ask>>) -> Vec<Wish> {
+    /// Replies tell the partition's log time, which may be ahead of this clock, and where the state was.
+    fn hear(&mut self, Answered { reply, at, time }: Answered) -> Reply {
+        self.client.hear_time(time);
+        self.answered_at = at;
+        reply
+    }
+
+    fn wishes(&mut self, errands: Vec<Errand<AskedRead>>) -> Vec<Wish> {
         errands.into_iter().map(|errand| self.wish(errand)).collect()
     }
 
-    fn wish(&mut self, errand: Errand<Ask>) -> Wish {
+    fn wish(&mut self, errand: Errand<AskedRead>) -> Wish {
         match errand {
             Errand::Attempt { to, attempt } => Wish::Attempt { to, attempt },
-            Errand::Read { to, number, read } => Wish::Read { to, number, ask: read },
+            Errand::Read { to, number, read } => Wish::Read { to, number, read },
             Errand::ReadAnswer(number, reply) => {
                 let ended = match reply {
                     Some(Reply::Done { response, .. }) => Ended::Done(response),
                     Some(Reply::Refused(refusal)) => Ended::Refused(refusal),
                     Some(_) | None => Ended::Unknown,
                 };
-                Wish::Ended { operation: self.operation(number), id: None, ended }
+                self.ending(number, None, ended)
             }
             Errand::Answer(Caller(number), answer) => {
                 let ended = match answer.outcome {
@@ -112,13 +157,17 @@ impl Gateway {
                         Ended::Refused(onebox_service::Refusal::platform(Code::ResourceExhausted, "too many requests wait"))
                     }
                 };
-                Wish::Ended { operation: self.operation(number), id: answer.id, ended }
+                self.ending(number, answer.id, ended)
             }
         }
     }
 
-    fn operation(&mut self, number: u64) -> usize {
-        self.operations.remove(&number).expect("whoever asked is answered once")
+    fn ending(&mut self, number: u64, id: Option<RequestId>, ended: Ended) -> Wish {
+        let (operation, reached) = self.operations.remove(&number).expect("whoever asked is answered once");
+        if matches!(ended, Ended::Done(_)) {
+            self.seen = self.seen.max(self.answered_at);
+        }
+        Wish::Ended(Ending { operation, id, ended, positions: (reached, self.answered_at) })
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use onebox_replica::AppliedEntry;
 use onebox_replica::entry::{Entry, RecordKind};
 use onebox_service::attempt::{Fate, RequestId};
+use onebox_store::LogIndex;
 use onebox_store::log::LogEntry;
 
 use crate::checks::executed_means_by_a_majority::Applied;
@@ -12,7 +13,7 @@ use crate::checks::one_leader_per_term::Leaders;
 use crate::checks::refusals_change_nothing::Refusals;
 use crate::checks::replicas_agree::Agreement;
 use crate::checks::requests_take_effect_once::Effects;
-use crate::checks::{Breach, acknowledged_writes_survive};
+use crate::checks::{Breach, acknowledged_writes_survive, reads_go_forward};
 use crate::workload::Workload;
 
 #[derive(Default)]
@@ -69,8 +70,15 @@ impl Judge {
     }
 
     /// A client was told that its request was carried out.
-    pub(crate) fn acknowledged(&self, id: RequestId, key: Option<&str>, response: &[u8], records: bool) -> Result<(), Breach> {
-        acknowledged_writes_survive::told(id, key, response, records, &self.effects)
+    pub(crate) fn acknowledged(
+        &self,
+        (id, key): (RequestId, Option<&str>),
+        (response, at): (&[u8], LogIndex),
+        records: bool,
+    ) -> Result<(), Breach> {
+        acknowledged_writes_survive::told(id, key, response, records, &self.effects)?;
+        // Who asks for at least this position later must find what was acknowledged.
+        self.effects.of(id, key).map_or(Ok(()), |(index, _)| reads_go_forward::answered(index, at))
     }
 
     /// Somebody asked what became of a request, and was told. An answer that was acknowledged may be forgotten, and what is pending is

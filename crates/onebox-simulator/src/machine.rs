@@ -49,8 +49,8 @@ pub(crate) struct Machine {
     pub(crate) incarnation: u64,
     /// Stands still until then.
     pub(crate) frozen_until: u64,
-    /// The last term in which one of its replicas was seen elected.
-    pub(crate) elected_in: Term,
+    /// The last term in which its replica of each partition was seen elected.
+    pub(crate) elected_in: BTreeMap<usize, Term>,
     /// What it may still say to its peers, if it falls silent before it loses power.
     pub(crate) last_words: Option<u64>,
     /// Its disk is slow until then.
@@ -141,7 +141,7 @@ impl Machine {
             build: Build::Next,
             incarnation: 0,
             frozen_until: 0,
-            elected_in: Term(0),
+            elected_in: BTreeMap::new(),
             last_words: None,
             slow_until: 0,
             power_fails_at: None,

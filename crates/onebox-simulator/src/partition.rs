@@ -19,13 +19,15 @@ pub(crate) struct Partition {
     pub(crate) operations: Vec<Operation>,
     pub(crate) judge: Judge,
     pub(crate) answered_since_healing: bool,
+    /// The latest position of which a client was told.
+    pub(crate) told: LogIndex,
 }
 
 impl Partition {
     pub(crate) fn new(members: Membership, workload: Box<dyn Workload>) -> Partition {
         let mut judge = Judge::default();
         judge.executed.members(members.clone());
-        Partition { members: (LogIndex(0), members), workload, operations: Vec::new(), judge, answered_since_healing: false }
+        Partition { members: (LogIndex(0), members), workload, operations: Vec::new(), judge, answered_since_healing: false, told: LogIndex(0) }
     }
 
     /// What the service promises of a state that readers see.

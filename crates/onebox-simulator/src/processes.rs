@@ -51,6 +51,7 @@ impl World {
             FaultKind::Io | FaultKind::DiskFull => self.at(self.now + 300_000, Event::Start(machine)),
             FaultKind::Damage => self.damaged(seat, fault),
             FaultKind::Version => self.broken("a build reads what it wrote", fault.to_string()),
+            FaultKind::Foreign => self.broken("a node knows its own data", fault.to_string()),
         }
     }
 

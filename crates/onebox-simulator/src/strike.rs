@@ -182,10 +182,10 @@ impl World {
         let incarnation = self.machines[machine].incarnation;
         let slot = &mut self.machines[machine];
         let Some(status) = slot.seat(partition).map(|seat| seat.replica.status()) else { return };
-        if status.leader != Some(slot.id()) || status.term <= slot.elected_in {
+        if status.leader != Some(slot.id()) || slot.elected_in.get(&partition).is_some_and(|term| status.term <= *term) {
             return;
         }
-        slot.elected_in = status.term;
+        slot.elected_in.insert(partition, status.term);
         if slot.chance.once_in(4) {
             return;
         }

@@ -1,17 +1,17 @@
 //! What goes over the links: between machines, and between gateways and machines.
 
-use onebox_replica::{Confirm, Input, PeerMessage, Read, Token};
+use onebox_replica::{Confirm, Consistency, Input, PeerMessage, Read, Token};
 use onebox_service::attempt::{Fate, Reply, RequestId};
 use onebox_store::LogIndex;
 use prost::Message;
 
-use crate::checks::{Breach, requests_take_effect_once};
-use crate::gateway::{TENANT, Wish};
+use crate::checks::{Breach, reads_go_forward, requests_take_effect_once};
+use crate::gateway::{AskedRead, Ending, TENANT, Wish};
 use crate::machine::{SeatId, Waiting};
 use crate::partition::Partition;
 use crate::timeline::What;
 use crate::workload::{Ended, Operation};
-use crate::world::{Event, Packet, Phase, World};
+use crate::world::{Answered, Event, Packet, Phase, World};
 
 /// Microseconds between two looks of a gateway at its clock.
 pub(crate) const GATEWAY_TICK: u64 = 20_000;
@@ -85,25 +85,22 @@ impl World {
                 }
             }
             Packet::Read(read) => {
-                let (number, ask) = *read;
+                let (number, AskedRead { ask, consistency }) = *read;
                 let seat = SeatId { machine: to, partition: self.gateways[from - machines].partition };
                 if let Some(token) = self.wait(seat, Waiting::Read(from - machines, number)) {
                     let deadline = self.machines[to].uptime(self.now) + self.plan.deadline;
-                    let read =
-                        Read { token, tenant: TENANT.to_owned(), method: ask.method, body: ask.body, at_least: LogIndex(0), deadline };
+                    let read = Read { token, tenant: TENANT.to_owned(), method: ask.method, body: ask.body, consistency, deadline };
                     self.give(seat, Input::Read(read));
                 }
             }
             Packet::Reply(reply) => {
-                let (id, reply, log_time) = *reply;
-                self.gateways[to - machines].hear_time(log_time);
-                let wishes = self.gateways[to - machines].reply(self.now, from as u64, id, reply);
+                let (id, answered) = *reply;
+                let wishes = self.gateways[to - machines].reply(self.now, from as u64, id, answered);
                 self.grant(to - machines, wishes);
             }
             Packet::ReadReply(reply) => {
-                let (number, reply, log_time) = *reply;
-                self.gateways[to - machines].hear_time(log_time);
-                let wishes = self.gateways[to - machines].read_reply(self.now, from as u64, number, reply);
+                let (number, answered) = *reply;
+                let wishes = self.gateways[to - machines].read_reply(self.now, from as u64, number, answered);
                 self.grant(to - machines, wishes);
             }
         }
@@ -127,7 +124,7 @@ impl World {
         Some(Token(self.tokens))
     }
 
-    pub(crate) fn answer(&mut self, seat: SeatId, token: Token, reply: Reply) {
+    pub(crate) fn answer(&mut self, seat: SeatId, token: Token, reply: Reply, at: LogIndex) {
         let machine = seat.machine;
         let answering = self.machines[machine].seat_mut(seat.partition).expect("it took a turn");
         let time = answering.replica.status().time;
@@ -143,10 +140,10 @@ impl World {
         };
         match waiting {
             Waiting::Attempt(gateway, id) => {
-                self.send(machine, self.gateway_place(gateway), Packet::Reply(Box::new((id, reply, time))));
+                self.send(machine, self.gateway_place(gateway), Packet::Reply(Box::new((id, Answered { reply, at, time }))));
             }
             Waiting::Read(gateway, number) => {
-                self.send(machine, self.gateway_place(gateway), Packet::ReadReply(Box::new((number, reply, time))));
+                self.send(machine, self.gateway_place(gateway), Packet::ReadReply(Box::new((number, Answered { reply, at, time }))));
             }
             // What is not known here and now is asked no further.
             Waiting::Fate(_) => {}
@@ -202,7 +199,8 @@ impl World {
         let ask = workload.next(gateway, &mut asker.chance);
         let operation = operations.len();
         let key = (ask.records && asker.chance.once_in(KEYED_ONE_IN)).then(|| format!("key {operation}"));
-        operations.push(Operation { client: gateway, ask, key, invoked: self.now, ended: None });
+        let consistency = if ask.reads { asker.consistency() } else { Consistency::Linearizable };
+        operations.push(Operation { client: gateway, ask, key, consistency, invoked: self.now, ended: None });
         self.call(gateway, operation);
     }
 
@@ -234,20 +232,21 @@ impl World {
         for wish in wishes {
             match wish {
                 Wish::Attempt { to, attempt } => self.send(place, to as usize, Packet::Attempt(Box::new(attempt))),
-                Wish::Read { to, number, ask } => self.send(place, to as usize, Packet::Read(Box::new((number, ask)))),
-                Wish::Ended { operation, id, ended } => self.ended(gateway, operation, id, ended),
+                Wish::Read { to, number, read } => self.send(place, to as usize, Packet::Read(Box::new((number, read)))),
+                Wish::Ended(ending) => self.ended(gateway, ending),
             }
         }
     }
 
-    pub(crate) fn ended(&mut self, gateway: usize, operation: usize, id: Option<RequestId>, ended: Ended) {
+    pub(crate) fn ended(&mut self, gateway: usize, ending: Ending) {
+        let Ending { operation, id, ref ended, .. } = ending;
         let partition = self.gateways[gateway].partition;
         let Operation { key, invoked, ended: before, .. } = &self.partitions[partition].operations[operation];
         let is_first = before.is_none();
-        self.timeline.operation(gateway, if is_first { *invoked } else { self.now }, self.now, &ended);
+        self.timeline.operation(gateway, if is_first { *invoked } else { self.now }, self.now, ended);
         let again = is_first && key.is_some() && !matches!(ended, Ended::Refused(_)) && self.chance.once_in(2);
-        let unknown = id.filter(|_| ended == Ended::Unknown);
-        if let Err((promise, words)) = self.judge_end(partition, operation, id, ended) {
+        let unknown = id.filter(|_| *ended == Ended::Unknown);
+        if let Err((promise, words)) = self.judge_end(partition, ending) {
             return self.broken(promise, words);
         }
         if let Some(id) = unknown {
@@ -259,18 +258,23 @@ impl World {
         }
     }
 
-    fn judge_end(&mut self, partition: usize, operation: usize, id: Option<RequestId>, ended: Ended) -> Result<(), Breach> {
-        let Partition { workload, operations, judge, answered_since_healing, .. } = &mut self.partitions[partition];
+    fn judge_end(&mut self, partition: usize, ending: Ending) -> Result<(), Breach> {
+        let Ending { operation, id, ended, positions: (reached, at) } = ending;
+        let Partition { workload, operations, judge, answered_since_healing, told, .. } = &mut self.partitions[partition];
         let Operation { ask, key, invoked, ended: before, .. } = &mut operations[operation];
         let healing = if let Phase::Healing { since } = self.phase { *invoked >= since } else { false };
         let key = key.as_deref();
+        if let Ended::Done(_) = ended {
+            reads_go_forward::answered(reached, at)?;
+            *told = (*told).max(at);
+        }
         match (&ended, id) {
             (Ended::Done(response), Some(id)) => {
                 *answered_since_healing |= healing;
                 if self.plan.confirm == Confirm::Executed {
                     judge.executed.told(id, key, &judge.effects)?;
                 }
-                judge.acknowledged(id, key, response, ask.records)?;
+                judge.acknowledged((id, key), (response, at), ask.records)?;
             }
             (Ended::Refused(refusal), Some(id)) => {
                 *answered_since_healing |= healing && workload.runs_out() && !refusal.kind.is_empty();
@@ -309,8 +313,14 @@ impl World {
 
     fn call(&mut self, gateway: usize, operation: usize) {
         let asker = &mut self.gateways[gateway];
-        let Operation { ask, key, .. } = &self.partitions[asker.partition].operations[operation];
-        let wishes = asker.ask(self.now, operation, ask.clone(), key.clone(), self.plan.deadline);
+        let Partition { operations, told, .. } = &self.partitions[asker.partition];
+        let asked = &operations[operation];
+        let reached = match asked.consistency {
+            Consistency::Linearizable if asked.ask.reads => *told,
+            Consistency::Linearizable => LogIndex(0),
+            Consistency::AtLeast(position) => position,
+        };
+        let wishes = asker.ask(self.now, operation, asked, reached, self.plan.deadline);
         if asker.tick_at > self.now + GATEWAY_TICK {
             self.tick_gateway_at(gateway, self.now + GATEWAY_TICK);
         }

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use onebox_replica::Consistency;
 use onebox_replica::entry::Record;
 use onebox_service::{Method, MethodId, Reader, Refusal, Service};
 use prost::Message;
@@ -50,7 +51,7 @@ pub trait Workload {
         Ok(())
     }
 
-    /// Judges the operations of a whole run: is there an order in which one after the other explains every answer? Gives
+    /// Judges the linearizable operations of a whole run: is there an order in which one after the other explains every answer? Gives
     /// how many parts of the question were too hard to decide.
     ///
     /// # Errors
@@ -115,6 +116,8 @@ pub struct Operation {
     pub ask: Ask,
     /// The idempotency key under which it was asked, and may be asked again, by any client.
     pub key: Option<String>,
+    /// What it must see, if it only reads.
+    pub consistency: Consistency,
     /// When, in virtual microseconds.
     pub invoked: u64,
     /// When it was told, and what.

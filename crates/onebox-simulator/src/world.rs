@@ -12,13 +12,13 @@ use onebox_service::attempt::{Attempt, Reply, RequestId};
 use onebox_service::buggify::{self, Taken};
 use onebox_service::execute::{self, Context};
 use onebox_service::{Code, Failure, Service, Time};
-use onebox_store::{Disk, NodeId, Term};
+use onebox_store::{Disk, LogIndex, NodeId, Term};
 
 use crate::chance::Chance;
 use crate::checks::Verdict;
 use crate::desk::Desk;
 use crate::faults::Counts;
-use crate::gateway::Gateway;
+use crate::gateway::{AskedRead, Gateway};
 use crate::housekeeping::HOUSEKEEPING;
 use crate::machine::{Build, Machine, SeatId};
 use crate::network::Network;
@@ -27,7 +27,7 @@ use crate::partition::Partition;
 use crate::plan::{Options, Plan};
 use crate::timeline::{Place, Timeline, What};
 use crate::traffic::GATEWAY_TICK;
-use crate::workload::{Ask, Workload};
+use crate::workload::Workload;
 
 /// Ticks between two looks at the free space of a disk.
 const DISK_FREE_TICKS: u64 = 4;
@@ -62,9 +62,17 @@ pub(crate) enum Packet {
     /// To the replica of this partition.
     Peer(usize, Box<PeerMessage>),
     Attempt(Box<Attempt>),
-    Read(Box<(u64, Ask)>),
-    Reply(Box<(RequestId, Reply, Time)>),
-    ReadReply(Box<(u64, Reply, Time)>),
+    Read(Box<(u64, AskedRead)>),
+    Reply(Box<(RequestId, Answered)>),
+    ReadReply(Box<(u64, Answered)>),
+}
+
+/// What a replica said, where its state was, and its log time.
+#[derive(Clone)]
+pub(crate) struct Answered {
+    pub(crate) reply: Reply,
+    pub(crate) at: LogIndex,
+    pub(crate) time: Time,
 }
 
 pub(crate) struct Scheduled(u64, u64, Event);
@@ -185,12 +193,13 @@ pub fn run(options: &Options, workload: &mut dyn FnMut() -> Box<dyn Workload>) -
     }
     let mut world = World::new(options, workload);
     let _of_a_run = OfARun::begin();
-    world.begin();
+    let mut begun = false;
     let verdict = loop {
         if let Some(verdict) = world.verdict.take() {
             break verdict;
         }
-        if let Err(words) = caught(|| world.step()) {
+        let moved = if std::mem::replace(&mut begun, true) { caught(|| world.step()) } else { caught(|| world.begin()) };
+        if let Err(words) = moved {
             world.broken("nothing panics", format!("in the workload, or in the simulator itself: {words}"));
         }
     };
@@ -410,16 +419,16 @@ impl World {
         {
             return self.broken(promise, words);
         }
-        for (token, reply) in desk.replies.drain(..) {
-            self.answer(seat, token, reply);
+        for (token, reply, at) in desk.replies.drain(..) {
+            self.answer(seat, token, reply, at);
         }
         for (token, fate) in desk.fates.drain(..) {
             self.tell_fate(seat, token, &fate);
         }
         for query in desk.queries.drain(..) {
-            let token = query.token;
+            let (token, at) = (query.token, query.view.position().index);
             let reply = self.query(query);
-            self.answer(seat, token, reply);
+            self.answer(seat, token, reply, at);
         }
         for job in desk.jobs.drain(..) {
             let when = self.now + self.latency(machine, self.plan.job);

@@ -164,7 +164,7 @@ fn the_log_of_another_node_is_refused() {
     let mut other = options(SEGMENT_BYTES);
     other.node = NodeId(7);
     let fault = open(Arc::new(disk), other, LogIndex(0), Term(0), None).expect_err("another node's");
-    assert_eq!(fault.kind, FaultKind::Damage);
+    assert_eq!(fault.kind, FaultKind::Foreign);
     assert!(fault.detail.contains(&NODE.to_string()) && fault.detail.contains(&NodeId(7).to_string()), "{fault}");
 }
 

@@ -1,6 +1,6 @@
 //! A client among several nodes: whom it asks.
 
-use onebox_client::{Caller, Errand, NetworkClient, Now, RETRY_MAX_MICROS, SILENCE_MICROS};
+use onebox_client::{Caller, Errand, NetworkClient, Now, RETRY_MAX_MICROS, SILENCE_MICROS, Whom};
 use onebox_service::Time;
 use onebox_service::attempt::{Attempt, Reply, SessionId};
 
@@ -85,7 +85,7 @@ fn whoever_is_silent_is_left_for_the_next() {
 fn a_read_is_asked_again_and_what_is_overloaded_is_not() {
     let mut table = Table { client: NetworkClient::new(vec![7, 8]), uptime: 7 };
     let until = table.uptime + LONG;
-    let [Errand::Read { to: 7, number: 1, .. }] = table.client.read(table.now(), 1, "a read", until)[..] else { panic!("7 is asked") };
+    let [Errand::Read { to: 7, number: 1, .. }] = table.client.read(table.now(), 1, "a read", Whom::Leader, until)[..] else { panic!("7 is asked") };
     assert!(table.client.read_reply(table.now(), 7, 1, Reply::Elsewhere(Some(8))).is_empty());
     table.uptime += TICK;
     let [Errand::Read { to: 8, number: 1, read: "a read" }] = table.client.tick(table.now())[..] else { panic!("8 is asked") };
@@ -97,12 +97,29 @@ fn a_read_is_asked_again_and_what_is_overloaded_is_not() {
 #[test]
 fn a_read_that_nobody_can_answer_yet_is_asked_again_for_as_long_as_it_takes() {
     let mut table = Table { client: NetworkClient::new(vec![7]), uptime: 7 };
-    table.client.read(table.now(), 1, "a read", LONG);
+    table.client.read(table.now(), 1, "a read", Whom::Leader, LONG);
     for _ in 0..200 {
         table.client.read_reply(table.now(), 7, 1, Reply::Retry("later"));
         table.uptime += TICK;
         assert_eq!(table.client.tick(table.now()).len(), 1, "it is asked again at the next tick");
     }
+}
+
+#[test]
+fn a_read_that_any_node_may_answer_goes_to_the_nearest_and_then_to_the_leader() {
+    let mut table = Table { client: NetworkClient::new(vec![7, 8, 9]), uptime: 7 };
+    table.client.elsewhere(7, Some(9));
+    let asked = |errands: &[Errand<&'static str>]| {
+        errands.iter().find_map(|errand| if let Errand::Read { to, .. } = errand { Some(*to) } else { None })
+    };
+    assert_eq!(asked(&table.client.read(table.now(), 1, "a read", Whom::Nearest, LONG)), Some(7));
+    assert_eq!(asked(&table.client.read(table.now(), 2, "a read", Whom::Leader, LONG)), Some(9));
+    drop(table.client.read_reply(table.now(), 9, 2, Reply::Overloaded));
+    let again = (0..1_000).find_map(|_| {
+        table.uptime += TICK;
+        asked(&table.client.tick(table.now()))
+    });
+    assert_eq!(again, Some(9), "that the nearest is silent says nothing of the leader");
 }
 
 #[test]

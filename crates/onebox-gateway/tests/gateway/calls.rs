@@ -26,7 +26,7 @@ async fn a_write_and_its_answer() {
         )
         .await;
     expect![[r#"
-        PutItem tenant=acme-1_x key=Some("k 1") at_least=None body={"item":"GPU","shelf":"5"}
+        PutItem tenant=acme-1_x key=Some("k 1") reads=Linearizable body={"item":"GPU","shelf":"5"}
     "#]]
     .assert_eq(&gateway.node.calls_shown());
     let deadline = gateway.node.deadlines()[0];
@@ -51,7 +51,7 @@ async fn a_read_and_its_answer() {
         )
         .await;
     expect![[r#"
-        GetShelf tenant=default key=None at_least=Some("p-3") body={"item":"x y+","shelf":"a/b c"}
+        GetShelf tenant=default key=None reads=AtLeast("p-3") body={"item":"x y+","shelf":"a/b c"}
     "#]]
     .assert_eq(&gateway.node.calls_shown());
     let deadline = gateway.node.deadlines()[0];

@@ -190,7 +190,7 @@ impl Node {
         let mut shown = String::new();
         for call in self.calls() {
             let (name, body) = (METHODS[usize::from(call.method.0)].name, String::from_utf8_lossy(&call.body).into_owned());
-            let _ = writeln!(shown, "{name} tenant={} key={:?} at_least={:?} body={body}", call.tenant, call.key, call.at_least);
+            let _ = writeln!(shown, "{name} tenant={} key={:?} reads={:?} body={body}", call.tenant, call.key, call.consistency);
         }
         shown
     }

@@ -106,7 +106,7 @@ async fn a_write_and_its_answer() {
         )
         .await;
     expect![[r#"
-        PutItem tenant=acme key=Some("k1") at_least=None body=the request
+        PutItem tenant=acme key=Some("k1") reads=Linearizable body=the request
     "#]]
     .assert_eq(&gateway.node.calls_shown());
     let deadline = gateway.node.deadlines()[0];
@@ -118,7 +118,7 @@ async fn a_read_waits_for_a_position() {
     let gateway = gateway().await;
     let told = gateway.grpc().await.call(GET, &[("onebox-at-least", "p-3"), ("grpc-timeout", "99999999H")], b"").await;
     assert_eq!(told.trailers["grpc-status"], "0");
-    assert_eq!(gateway.node.calls()[0].at_least.as_deref(), Some("p-3"));
+    assert_eq!(gateway.node.calls()[0].consistency, Consistency::AtLeast("p-3".to_owned()));
     assert!(gateway.node.deadlines()[0] <= Duration::from_secs(60), "a deadline is bounded");
 }
 

@@ -1,6 +1,6 @@
 //! What other nodes and operators ask of the executor here, and what nodes answer.
 
-use onebox_replica::{Input, PeerId, Read, Token};
+use onebox_replica::{Consistency, Input, PeerId, Read, Token};
 use onebox_service::attempt::Reply;
 use onebox_service::{Code, Time};
 use onebox_store::LogIndex;
@@ -23,10 +23,12 @@ impl Link {
     }
 
     fn read_for(&self, token: Token, read: SentRead) -> Result<Input, Reply> {
-        let SentRead { tenant, method, body, at_least, wait } = read;
+        let SentRead { tenant, method, body, at_least, wait, any_replica } = read;
         let method = self.schema().method(&method).ok_or_else(|| wire::no_method(&method))?;
         let deadline = self.uptime().saturating_add(wait);
-        Ok(Input::Read(Read { token, tenant, method, body, at_least: LogIndex(at_least), deadline }))
+        // A build before asked for a position only of whoever leads, where it holds in any case.
+        let consistency = if any_replica { Consistency::AtLeast(LogIndex(at_least)) } else { Consistency::Linearizable };
+        Ok(Input::Read(Read { token, tenant, method, body, consistency, deadline }))
     }
 
     fn status(&self) -> SentStatus {

@@ -172,6 +172,9 @@ pub(crate) struct SentRead {
     /// Microseconds that the asker still waits.
     #[prost(uint64, tag = "5")]
     pub(crate) wait: u64,
+    /// Whoever is asked may answer, once its state has reached the entry; else only the leader, after a read round.
+    #[prost(bool, tag = "6")]
+    pub(crate) any_replica: bool,
 }
 
 /// An order to the leader; to drain, to the node itself.

@@ -4,7 +4,7 @@ use onebox_replica::peer::{ConsensusKind, Fetch, PeerBody};
 use onebox_replica::{Beginning, Confirm, Input, Limits, PeerId, PeerMessage, Token};
 use onebox_service::Code;
 use onebox_service::attempt::{Attempt, Command, Reply, Sequence};
-use onebox_store::NodeId;
+use onebox_store::{LogIndex, NodeId};
 
 use crate::rig::{Member, Rig, id, set, verdict};
 
@@ -173,6 +173,30 @@ fn who_does_not_take_over_is_waited_for_a_while_and_then_the_next_is_asked() {
             assert!(matches!(&reply, Some(Reply::Refused(refusal)) if refusal.code == Code::ResourceExhausted), "{reply:?}");
         }
     }
+}
+
+/// Also cut off from everybody: such reads ask for no more than what this replica has.
+#[test]
+fn a_follower_answers_reads_that_need_not_be_linearizable() {
+    let (mut peers, leader) = Peers::three(Limits::default(), Confirm::Replicated);
+    let session = peers.session(leader);
+    let follower = (leader + 1) % 3;
+    peers.rigs[leader].send(set(session, 1, "cell", b"one"));
+    peers.settle(&mut |_, _| true);
+    peers.tick(&mut |_, _| true);
+    let here = peers.rigs[follower].replica.view().position().index;
+    let rig = &mut peers.rigs[follower];
+    let [stale, reached, ahead] = [LogIndex(0), here, here.next()].map(|position| rig.read_at_least("cell", position));
+    let linearizable = rig.read("cell");
+    peers.settle(&mut |_, _| false);
+    let answered = |peers: &Peers, token| peers.rigs[follower].desk.queries.contains_key(&token);
+    assert_eq!([stale, reached, ahead].map(|token| answered(&peers, token)), [true, true, false]);
+    let elsewhere = Some(Reply::Elsewhere(Some(peers.ids[leader].0)));
+    assert_eq!(peers.rigs[follower].reply(linearizable), elsewhere.as_ref(), "only the leader can tell");
+    peers.rigs[leader].send(set(session, 2, "cell", b"two"));
+    peers.settle(&mut |_, _| true);
+    peers.tick(&mut |_, _| true);
+    assert!(answered(&peers, ahead), "the position is reached");
 }
 
 #[test]

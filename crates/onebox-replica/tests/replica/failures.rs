@@ -74,7 +74,7 @@ fn stop_of(rig: Rig, replay: Replay) -> (Rig, Stop) {
     assert!(rig.desk.frame.is_none(), "nothing is written any more");
     rig.pass(SECOND);
     rig.tick();
-    let (attempt, read) = (rig.send(call(1, 9, DRAW, &Ask::default())), rig.read("cell", LogIndex(0)));
+    let (attempt, read) = (rig.send(call(1, 9, DRAW, &Ask::default())), rig.read("cell"));
     rig.settle();
     assert!(matches!(rig.reply(attempt), Some(Reply::Retry(_))) && matches!(rig.reply(read), Some(Reply::Retry(_))));
     (rig, stop)

@@ -4,7 +4,6 @@ use onebox_replica::limits::CLOCK_JUMP_MAX;
 use onebox_replica::{Input, Limits, Note};
 use onebox_service::attempt::Reply;
 use onebox_service::{Code, Time};
-use onebox_store::LogIndex;
 
 use crate::rig::{Done, Rig, SECOND, call, create_tenant, id, index, keyed, refused, set, told, touch, verdict};
 use crate::service::{Ask, BIG, DRAW, MANY, Replay};
@@ -90,14 +89,14 @@ fn reads_waiting_max() {
     let session = rig.session();
     rig.set(session, "cell", b"1");
     let ahead = rig.replica.status().progress.0.next();
-    let waiting = [rig.read("cell", ahead), rig.read("cell", ahead)];
+    let waiting = [rig.read_at_least("cell", ahead), rig.read_at_least("cell", ahead)];
     rig.settle();
-    let third = rig.read("cell", LogIndex(0));
+    let third = rig.read("cell");
     rig.settle();
     assert_eq!(rig.reply(third), Some(&Reply::Overloaded));
     rig.set(session, "cell", b"2");
     assert!(waiting.iter().all(|token| rig.desk.queries.contains_key(token)), "the two ran when their position was reached");
-    let fourth = rig.read("cell", LogIndex(0));
+    let fourth = rig.read("cell");
     rig.settle();
     assert!(rig.desk.queries.contains_key(&fourth), "there is room again");
 }
@@ -205,7 +204,7 @@ fn disk_free_min() {
     assert!(rig.replica.status().disk_low);
     assert_eq!(verdict(&rig.carry_out(set(session, 1, "cell", b"1"))), Ok(true), "what took effect is told, however full the disk");
     assert_eq!(verdict(&rig.carry_out(keyed("key", set(session, 3, "cell", b"1")))), Ok(true), "by its key as well");
-    let read = rig.read("cell", LogIndex(0));
+    let read = rig.read("cell");
     rig.settle();
     assert!(rig.desk.queries.contains_key(&read), "reads go on");
     assert_eq!(verdict(&rig.carry_out(touch(session, 4))), Ok(false), "and sessions live on, so that refusals can be asked for");

@@ -107,8 +107,8 @@ fn a_turn_has_one_order() {
     let first = rig.send(set(session, 1, "cell", b"1"));
     rig.turn();
     rig.persist();
-    let (second, read) = (rig.send(set(session, 2, "cell", b"2")), rig.read("cell", LogIndex(0)));
-    let ahead = rig.read("cell", LogIndex(99));
+    let (second, read) = (rig.send(set(session, 2, "cell", b"2")), rig.read("cell"));
+    let ahead = rig.read_at_least("cell", LogIndex(99));
     let fate = rig.token();
     rig.inputs.push(Input::Outcome(fate, id(session, 1)));
     rig.desk.done.clear();
@@ -128,15 +128,15 @@ fn a_turn_has_one_order() {
 fn a_read_sees_everything_acknowledged_before_it_arrived() {
     let mut rig = Rig::new(Limits::default());
     let session = rig.session();
-    let early = rig.read("cell", LogIndex(0));
+    let early = rig.read("cell");
     let written = rig.send(set(session, 1, "cell", b"1"));
     rig.turn();
     assert_eq!(get(&rig, early), Err(Code::NotFound), "it need not wait for what nobody was told of");
-    let during = rig.read("cell", LogIndex(0));
+    let during = rig.read("cell");
     rig.turn();
     assert_eq!(get(&rig, during), Err(Code::NotFound));
     rig.persist();
-    let with_the_answer = rig.read("cell", LogIndex(0));
+    let with_the_answer = rig.read("cell");
     rig.turn();
     assert!(rig.reply(written).is_some());
     assert_eq!(get(&rig, with_the_answer), Ok(b"1".to_vec()));
@@ -148,7 +148,7 @@ fn a_read_sees_everything_acknowledged_before_it_arrived() {
         let at = rig.desk.replies[&token].1;
         // More is on its way while the read arrives.
         rig.send(set(session, 1000 + u64::from(number), "cell", b"later"));
-        let read = rig.read("cell", LogIndex(0));
+        let read = rig.read("cell");
         rig.turn();
         assert!(rig.desk.queries[&read].view.position().index >= at);
         assert_eq!(get(&rig, read), Ok(vec![number]));
@@ -161,7 +161,7 @@ fn a_read_of_a_later_position_waits_for_it() {
     let mut rig = Rig::new(Limits::default());
     let session = rig.session();
     let here = rig.replica.status().progress.0;
-    let (next, after_next) = (rig.read("cell", here.next()), rig.read("cell", here.next().next()));
+    let (next, after_next) = (rig.read_at_least("cell", here.next()), rig.read_at_least("cell", here.next().next()));
     rig.settle();
     assert!(rig.desk.queries.is_empty());
     rig.send(set(session, 1, "cell", b"1"));
@@ -179,7 +179,7 @@ fn a_read_of_a_later_position_waits_for_it() {
 fn a_read_of_a_position_that_does_not_come_is_refused_at_its_deadline() {
     let mut rig = Rig::new(Limits::default());
     let here = rig.replica.status().progress.0;
-    let read = rig.read("cell", here.next());
+    let read = rig.read_at_least("cell", here.next());
     rig.settle();
     rig.pass(SECOND - 100_000);
     rig.tick();
@@ -198,7 +198,7 @@ fn draining_finishes_what_was_taken_and_takes_nothing_new() {
     let mut rig = Rig::new(Limits { turn_requests_max: 1, ..Limits::default() });
     let session = rig.session();
     let taken: Vec<_> = (1..=5).map(|sequence| rig.send(call(session, sequence, DRAW, &Ask::default()))).collect();
-    let ahead = rig.read("cell", LogIndex(99));
+    let ahead = rig.read_at_least("cell", LogIndex(99));
     rig.inputs.push(Input::Drain);
     rig.turn();
     let late = rig.send(call(session, 6, DRAW, &Ask::default()));

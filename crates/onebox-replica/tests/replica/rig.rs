@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use onebox_replica::replica::{Opened, Setup, TICK_MICROS};
 use onebox_replica::turn::{World, take_turn};
-use onebox_replica::{Beginning, Clock, Confirm, Input, Job, Limits, Note, PeerMessage, PersistBatch, Query, Read, Replica, Stop, Token};
+use onebox_replica::{Beginning, Clock, Confirm, Consistency, Input, Job, Limits, Note, PeerMessage, PersistBatch, Query, Read, Replica, Stop, Token};
 use onebox_service::attempt::{Attempt, Command, Fate, Reply, RequestId, Sequence, SessionId};
 use onebox_service::execute::{self, Context};
 use onebox_service::keyspace::{self, PLATFORM_TABLE};
@@ -311,11 +311,19 @@ impl Rig {
         self.desk.fates.get(&token).expect("every question is answered").clone()
     }
 
-    pub(crate) fn read(&mut self, key: &str, at_least: LogIndex) -> Token {
+    pub(crate) fn read(&mut self, key: &str) -> Token {
+        self.read_as(key, Consistency::Linearizable)
+    }
+
+    pub(crate) fn read_at_least(&mut self, key: &str, position: LogIndex) -> Token {
+        self.read_as(key, Consistency::AtLeast(position))
+    }
+
+    fn read_as(&mut self, key: &str, consistency: Consistency) -> Token {
         let token = self.token();
         let body = Ask { key: key.to_owned(), ..Ask::default() }.encode_to_vec();
         let deadline = self.clock.uptime + SECOND;
-        self.inputs.push(Input::Read(Read { token, tenant: "default".to_owned(), method: GET, body, at_least, deadline }));
+        self.inputs.push(Input::Read(Read { token, tenant: "default".to_owned(), method: GET, body, consistency, deadline }));
         token
     }
 

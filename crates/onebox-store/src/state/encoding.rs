@@ -131,10 +131,10 @@ pub(crate) fn value_of<'s>(key: &[u8], stored: &'s [u8]) -> Result<&'s [u8], Fau
     Ok(value)
 }
 
-/// A fault of a base that is not this node's: whole, so that moving it aside would not be the way out.
+/// A fault of a base that is not this node's: whole, so that moving it aside is not the way out.
 pub(crate) fn foreign(owner: NodeId, node: NodeId) -> Fault {
     let detail = format!("it belongs to node {owner}, and this is node {node}: give each node its own data directory");
-    Fault::new(FaultKind::Damage, "open", BASE_FILE, detail)
+    Fault::new(FaultKind::Foreign, "open", BASE_FILE, detail)
 }
 
 /// A fault of damaged bytes in the base, with the way out.

@@ -196,7 +196,7 @@ fn only_damaged_bytes_are_to_be_moved_aside() {
     drop(world::open(&disk, usize::MAX).expect("opens"));
     let another = StateOptions { node: NodeId(0x99), ..world::options(usize::MAX) };
     let fault = State::open(Arc::new(disk.clone()), another).expect_err("belongs to another node");
-    assert_eq!(fault.kind, FaultKind::Damage);
+    assert_eq!(fault.kind, FaultKind::Foreign);
     assert!(fault.detail.ends_with("give each node its own data directory"), "{fault}");
     disk.write_file(FILE, &[7; 3 * SECTOR]);
     let fault = world::open(&disk, usize::MAX).expect_err("makes no sense");

@@ -33,7 +33,7 @@ fn a_base_of_another_node_is_refused() {
     drop(world::open(&disk, usize::MAX).expect("opens"));
     let other = StateOptions { node: NodeId(9), ..options(usize::MAX) };
     let fault = State::open(Arc::new(disk), other).expect_err("it is another node's");
-    assert_eq!(fault.kind, FaultKind::Damage);
+    assert_eq!(fault.kind, FaultKind::Foreign);
     assert!(fault.detail.contains("it belongs to node 00000000000000000000000000001234"), "{fault}");
 }
 
