@@ -14,7 +14,7 @@ use http::{Method, Request, Response, StatusCode, Version};
 use onebox_service::{MethodId, Schema, Service};
 use tokio::time::Instant;
 
-use crate::backend::{Answer, Backend, Call};
+use crate::backend::{Answer, Backend, Call, Consistency};
 use crate::delivery::{Held, Undelivered};
 use crate::headers::{self, RequestHeaders, header_value};
 use crate::limits::{GatewaySettings, SPECS_RUNNING_MAX};
@@ -189,7 +189,8 @@ impl Gateway {
         let deadline = remaining(until)?;
         // A read changes nothing however often it is repeated, so its key has nothing to guard.
         let key = headers.key.filter(|_| !self.schema.info(method).read_only);
-        let call = Call { method, tenant: headers.tenant, key, consistency: headers.consistency.map_or_else(Consistency::default, |(consistency, _)| consistency), deadline, body };
+        let consistency = headers.consistency.map_or(Consistency::Linearizable, |(consistency, _)| consistency);
+        let call = Call { method, tenant: headers.tenant, key, consistency, deadline, body };
         Ok(self.backend.call(call).await)
     }
 

@@ -491,6 +491,8 @@ impl Consensus {
                 let state = state.unwrap_or_else(|error| panic!("entry {index} changes the members as cannot be: {error}"));
                 self.membership = entries::members(&state);
                 self.heard.keep(|peer| self.membership.contains(PeerId(peer)));
+                // At once on the disk: who does not know that a change is done needs the votes of those who left, at its next start.
+                self.batch_due |= !self.membership.is_joint();
                 Agreed::Members(self.membership.clone())
             }
         };

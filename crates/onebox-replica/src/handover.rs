@@ -38,7 +38,12 @@ impl Handover {
 impl Replica {
     /// Hands leadership over; nothing is lost, and callers go on at the other.
     pub(crate) fn hand_over(&mut self, token: Token, to: PeerId) {
-        let reply = match self.consensus.transfer_leadership(to) {
+        let handed = if self.may_be_given_leadership(to) {
+            self.consensus.transfer_leadership(to)
+        } else {
+            Err(format!("{to} had better not lead: it stops, has no room on its disk, or has lost its state"))
+        };
+        let reply = match handed {
             Ok(()) => Reply::Done { response: Vec::new(), repeated: false },
             Err(words) => Reply::refused(Code::FailedPrecondition, words),
         };

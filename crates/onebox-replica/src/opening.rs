@@ -10,7 +10,7 @@ use onebox_service::planted::planted;
 use onebox_service::{Fault, FaultKind, Service};
 use onebox_store::log::{self, HardState, LogOptions};
 use onebox_store::state::{State, StateOptions, install_snapshot};
-use onebox_store::{Disk, LogIndex};
+use onebox_store::{Disk, LogIndex, Term};
 
 use crate::admission::Queue;
 use crate::background::Jobs;
@@ -41,24 +41,28 @@ impl Replica {
         let options = StateOptions { cache_bytes, hash_seed: seed, flush_bytes_target, node };
         let (mut state, base) = State::open(Arc::clone(disk), options)?;
         upgrades::can_run(&*service, &state)?;
-        let applied = base.applied;
-        let log = log::open(Arc::clone(disk), log_options, applied.index, applied.term, None)?;
-        log_reaches(&log, applied.index)?;
+        let lost = lost_base(&**disk, log_options, base.applied.index)?;
+        let (applied, term) = lost.unwrap_or((base.applied.index, base.applied.term));
+        let log = log::open(Arc::clone(disk), log_options, applied, term, None)?;
+        log_reaches(&log, applied)?;
         let id = PeerId::of(node);
         let begun = Begun::of(base.membership.or(log.membership), &beginning, id)?;
-        let hollow = begun.membership.is_empty();
-        if !hollow {
+        if lost.is_some() && begun.membership.voters == [id.0] {
+            return Err(nobody_has_it(applied));
+        }
+        let hollow = begun.membership.is_empty() || lost.is_some();
+        if !begun.membership.is_empty() {
             state.set_membership(begun.membership.encode());
         }
-        let replay_to = log.hard_state.commit.max(applied.index);
-        let replaying = begun.membership == Membership::of_voters([id]) || replay_to > applied.index;
+        let replay_to = log.hard_state.commit.max(applied);
+        let replaying = begun.membership == Membership::of_voters([id]) || replay_to > applied;
         state.set_replaying(replaying);
         let start = Start {
             limits,
             id,
             membership: begun.membership,
             hard_state: remembered(log.hard_state),
-            applied: start_at(applied.index),
+            applied: start_at(applied),
             seed,
             reader: log.reader,
             frame_bytes_max: log_options.frame_bytes_max(),
@@ -71,7 +75,7 @@ impl Replica {
             limits,
             execution: Execution::new(service, limits, state),
             open_replies: Vec::new(),
-            clock: LogClock::after(applied.time),
+            clock: LogClock::after(base.applied.time),
             effects: Effects::default(),
             consensus: Consensus::start(start),
             queue: Queue::default(),
@@ -121,6 +125,20 @@ impl Begun {
         let first = (!membership.is_empty()).then(|| membership.encode());
         Ok(Begun { membership, first })
     }
+}
+
+/// Where the log begins, if there is no base and it begins later: a replica that began with a peer's snapshot lost that. What it said
+/// that it has is in the log; its state is to be had from a peer.
+fn lost_base(disk: &dyn Disk, options: LogOptions, applied: LogIndex) -> Result<Option<(LogIndex, Term)>, Fault> {
+    if applied > LogIndex(0) {
+        return Ok(None);
+    }
+    Ok(log::begins_behind(disk, options)?.filter(|(behind, _)| *behind > LogIndex(0)))
+}
+
+fn nobody_has_it(behind: LogIndex) -> Fault {
+    let detail = format!("base.redb is gone, the log has what came after entry {behind}, and no other voter has the state");
+    Fault::new(FaultKind::Damage, "open", "log", detail)
 }
 
 fn log_reaches(log: &log::Opened, applied: LogIndex) -> Result<(), Fault> {

@@ -155,7 +155,9 @@ impl Replica {
         let now = self.ticks;
         self.snapshots.given.retain(|_, given| now - given.used_at <= KEPT_TICKS);
         if self.hollow && self.consensus.leader().is_some() {
-            self.want_snapshot(LogIndex(1));
+            // Of its own log nothing may be lost: the snapshot must be of an entry that is in it, unless it is empty.
+            let (behind, last) = self.consensus.progress();
+            self.want_snapshot(behind.next().min(last).max(LogIndex(1)));
         }
         if self.snapshots.asked_at.is_none_or(|asked| now - asked >= ASK_AGAIN_TICKS) {
             self.ask_for_rows();

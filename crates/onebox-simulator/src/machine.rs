@@ -11,7 +11,7 @@ use onebox_service::planted::planted;
 use onebox_service::{Fault, Service, Time};
 use onebox_store::log::LogWriter;
 use onebox_store::memory::{CrashKind, MemoryDisk};
-use onebox_store::{Disk, NodeId, Term};
+use onebox_store::{Disk, LogIndex, NodeId, Term};
 
 use crate::chance::Chance;
 use crate::desk::Desk;
@@ -47,6 +47,8 @@ pub(crate) struct Machine {
     pub(crate) build: Build,
     /// Counts the processes, so that what was meant for one does not reach the next.
     pub(crate) incarnation: u64,
+    /// Up to where its disk says of each partition's log that it is committed.
+    pub(crate) committed: Vec<LogIndex>,
     /// Stands still until then.
     pub(crate) frozen_until: u64,
     /// The last term in which its replica of each partition was seen elected.
@@ -140,6 +142,7 @@ impl Machine {
             process: None,
             build: Build::Next,
             incarnation: 0,
+            committed: Vec::new(),
             frozen_until: 0,
             elected_in: BTreeMap::new(),
             last_words: None,
@@ -203,6 +206,7 @@ impl Machine {
                 }
             }
         }
+        self.committed = seats.iter().map(|seat| seat.replica.status().committed).collect();
         self.process = Some(Process { started: now, build: self.build, ticks: 0, seats });
         Ok(())
     }
@@ -262,6 +266,7 @@ impl Machine {
         self.disk.erase();
         self.disk = MemoryDisk::new();
         (self.rotten, self.base_rotten) = (false, false);
+        self.committed.clear();
         if planted("a wiped node rejoins as the old one") {
             return;
         }
@@ -297,7 +302,11 @@ impl Machine {
             seat.writer.note_spare();
         }
         Some(match seat.writer.append(&batch) {
-            Ok(appended) => Input::Persisted { number, appended, needs_spare: seat.writer.needs_spare() },
+            Ok(appended) => {
+                let committed = &mut self.committed[partition];
+                *committed = batch.hard_state.map_or(*committed, |state| state.commit.max(*committed));
+                Input::Persisted { number, appended, needs_spare: seat.writer.needs_spare() }
+            }
             Err(fault) => Input::PersistFailed(fault),
         })
     }

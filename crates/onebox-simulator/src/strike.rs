@@ -295,15 +295,15 @@ impl World {
         leaders.max().map(|(_, machine)| SeatId { machine, partition })
     }
 
-    /// What is promised holds while a majority keeps its disks; and of these all but this one must be whole and members.
+    /// What is promised holds while a majority keeps its disks; and of these all but this one must be whole and members, and know it.
     fn may_lose_a_disk(&self, machine: usize) -> bool {
-        let settled = |partition: &Partition| {
-            let members = &partition.members.1;
-            let votes = |slot: &Machine| members.voters.contains(&slot.id().0);
+        let settled = |(number, partition): (usize, &Partition)| {
+            let (since, members) = &partition.members;
+            let votes = |slot: &Machine| members.voters.contains(&slot.id().0) && slot.committed.get(number) >= Some(since);
             members.peers().len() == self.machines.len() && !members.is_joint() && self.machines.iter().all(votes)
         };
         let whole = self.machines.iter().all(|slot| !slot.rotten) && self.machines[machine].power_fails_at.is_none();
-        self.machines.len() > 2 && whole && self.partitions.iter().all(settled)
+        self.machines.len() > 2 && whole && self.partitions.iter().enumerate().all(settled)
     }
 
     /// Turns over a bit of the log while the machine is off.

@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use bytes::Bytes;
 use expect_test::expect;
-use onebox_gateway::{Answer, GatewaySettings};
+use onebox_gateway::{Answer, Consistency, GatewaySettings};
 use onebox_service::{Code, Refusal};
 use prost::Message;
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};

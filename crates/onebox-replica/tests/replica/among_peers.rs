@@ -96,6 +96,7 @@ fn of_three_of_which_two_are_to_stop_the_third_comes_to_lead() {
     }
     let before = peers.rigs[0].replica.status();
     assert!(!before.leads);
+    let leader = peers.rigs.iter().position(|rig| rig.replica.status().leads).expect("one leads");
     // Of peers with equal logs the last is chosen: these two would choose each other.
     for place in [1, 2] {
         peers.rigs[place].inputs.push(Input::Drain);
@@ -106,6 +107,12 @@ fn of_three_of_which_two_are_to_stop_the_third_comes_to_lead() {
     let status = peers.rigs[0].replica.status();
     assert!(status.serves, "{status:?}");
     assert!(status.term.0 <= before.term.0 + 3, "from {:?} to {:?}", before.term, status.term);
+    // Nor does it go to one that stops because an operator wants it.
+    let token = peers.rigs[0].token();
+    peers.rigs[0].inputs.push(Input::Transfer(token, peers.ids[leader]));
+    peers.settle(&mut |_, _| true);
+    let reply = peers.rigs[0].reply(token);
+    assert!(matches!(reply, Some(Reply::Refused(refusal)) if refusal.code == Code::FailedPrecondition), "{reply:?}");
 }
 
 /// A leader without room hands over to the one that has some, and refuses writes only where nobody has.

@@ -21,7 +21,7 @@ use crate::disk::SECTOR_BYTES;
 use crate::names::{LogIndex, NodeId, Term};
 
 pub use format::{FORMAT_VERSION, MEMBERSHIP_BYTES_MAX, SegmentNumber};
-pub use open::{Cut, Opened, Progress, open};
+pub use open::{Cut, Opened, Progress, begins_behind, open};
 pub use reader::LogReader;
 pub use reset::{Peek, Reset, peek, reset};
 pub use segment::{move_to_history, prepare_spare};

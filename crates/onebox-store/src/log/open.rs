@@ -104,6 +104,20 @@ pub(super) fn read_down_to(disk: &dyn Disk, options: LogOptions, at: LogIndex) -
     Ok(Some((newest, read.replay)))
 }
 
+/// The entry behind which the log begins, and its term, without changing anything; `None` if there is no log.
+///
+/// # Errors
+/// The fault: the disk's, or damage with file and offset.
+pub fn begins_behind(disk: &dyn Disk, options: LogOptions) -> Result<Option<(LogIndex, Term)>, Fault> {
+    let mut found = segment::find(disk)?;
+    let begun = begun_segment(disk, &options, &found)?;
+    found.retain(|number, _| Some(*number) != begun);
+    let Some((oldest, folder)) = found.first_key_value() else { return Ok(None) };
+    let file = disk.open(&folder.path(*oldest), OpenMode::Read)?;
+    let header = segment::durable_header(&*file, *folder, *oldest, &options)?;
+    Ok(Some((LogIndex(header.first_index.0.saturating_sub(1)), header.term_below)))
+}
+
 /// Every number from the oldest segment to the newest must be there.
 fn all_are_there(found: &BTreeMap<SegmentNumber, Folder>) -> Result<(), Fault> {
     for (number, (next, folder)) in found.keys().zip(found.iter().skip(1)) {

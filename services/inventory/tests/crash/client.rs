@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use onebox_replica::{Input, Read, Token};
+use onebox_replica::{Consistency, Input, Read, Token};
 use onebox_service::attempt::{Attempt, Command, Fate, Reply, RequestId, Sequence, SessionId};
 use onebox_service::{Code, Failure, Fault, MethodId, Refusal, Time};
 use onebox_store::LogIndex;
@@ -269,7 +269,9 @@ impl Client {
         let at_least = self.answered_at + ahead;
         let token = self.token(Waits::Read(at_least));
         let deadline = machine.clock.uptime + SECOND / 10;
-        machine.give(Input::Read(Read { token, tenant: "default".to_owned(), method, body, at_least: LogIndex(at_least), deadline }));
+        // A linearizable one sees what was answered in any case.
+        let consistency = if ahead == 0 { Consistency::Linearizable } else { Consistency::AtLeast(LogIndex(at_least)) };
+        machine.give(Input::Read(Read { token, tenant: "default".to_owned(), method, body, consistency, deadline }));
     }
 
     fn token(&mut self, waits: Waits) -> Token {
