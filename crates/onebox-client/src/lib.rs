@@ -10,10 +10,12 @@
 mod calls;
 mod client;
 mod network;
+mod placement;
 mod routes;
 
 pub use client::{Answer, Caller, Client, Effect, Input, Now, Outcome};
 pub use network::{Errand, NetworkClient, Whom};
+pub use placement::placement;
 pub use routes::Routes;
 
 /// Microseconds before the first repetition of an attempt; each further one waits twice as long.

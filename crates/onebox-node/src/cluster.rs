@@ -16,7 +16,8 @@ use crate::identity::write_durably;
 use crate::link::Link;
 use crate::peers::tls::Security;
 use crate::peers::wire::{Hello, Known, Order, OrderKind};
-use crate::peers::{self, Book};
+use crate::peers::Book;
+use crate::{partitions, peers};
 
 /// Between two tries to reach the node through which a cluster is joined.
 const JOIN_AGAIN: Duration = Duration::from_secs(1);
@@ -32,6 +33,8 @@ pub(crate) struct Cluster {
     pub(crate) first: NodeId,
     /// Whether this node joined it, instead of beginning it.
     pub(crate) joined: bool,
+    /// How many partitions it has, if this node has just been told.
+    pub(crate) partitions: Option<u32>,
 }
 
 impl Cluster {
@@ -54,7 +57,7 @@ pub(crate) fn of(data: &Path) -> Result<Option<Cluster>, String> {
     };
     let (first, how) = text.trim().split_once(' ').unwrap_or_default();
     match (u128::from_str_radix(first, 16), how) {
-        (Ok(first), "begun" | "joined") => Ok(Some(Cluster { first: NodeId(first), joined: how == "joined" })),
+        (Ok(first), "begun" | "joined") => Ok(Some(Cluster { first: NodeId(first), joined: how == "joined", partitions: None })),
         (Ok(_) | Err(_), _) => Err(format!("{} does not name a cluster; restore it, or start with an empty --data", path.display())),
     }
 }
@@ -64,12 +67,13 @@ pub(crate) fn of(data: &Path) -> Result<Option<Cluster>, String> {
 /// # Errors
 /// A sentence.
 pub(crate) fn begin(data: &Path, node: NodeId) -> Result<Cluster, String> {
-    let cluster = Cluster { first: node, joined: false };
+    let cluster = Cluster { first: node, joined: false, partitions: None };
     store(data, &cluster)?;
     Ok(cluster)
 }
 
-/// Learns from the node at an address which cluster it is of, and who else is. Tries until it is there.
+/// Learns from the node at an address which cluster it is of, and who else is. Tries until it is there. `asked` partitions are those
+/// of the settings.
 ///
 /// # Errors
 /// A sentence: it is no node of a cluster that this one could join.
@@ -78,7 +82,7 @@ pub(crate) async fn join(
     node: NodeId,
     book: &mut Book,
     security: &Security,
-    service: &str,
+    (service, asked): (&str, u32),
     at: &str,
 ) -> Result<Cluster, String> {
     if fs::read_dir(data.join("log")).is_ok_and(|mut entries| entries.next().is_some()) {
@@ -103,8 +107,9 @@ pub(crate) async fn join(
     if !known.iter().any(|known| known.node == greeting.node) {
         known.push(Known { node: greeting.node, address: at.to_owned(), since: 0, host: String::new() });
     }
+    let count = partitions::count(data, asked, Some(greeting.partitions.max(1)))?;
     book.learn(me, &Hello { known, ..greeting });
-    let cluster = Cluster { first: NodeId(first), joined: true };
+    let cluster = Cluster { first: NodeId(first), joined: true, partitions: Some(count) };
     store(data, &cluster)?;
     tracing::info!(cluster = cluster.name(), "joins a cluster");
     Ok(cluster)

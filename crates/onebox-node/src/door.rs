@@ -12,12 +12,13 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::link::{Link, READ_ID, ReadAsk, micros, refusal_of};
+use crate::partitions::Partitions;
 
 /// Before a question that nobody could answer is asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(20);
 
-/// The gateway's side of a link.
-pub(crate) struct Door(pub(crate) Arc<Link>, pub(crate) Option<Arc<dyn SpecAnswers>>);
+/// The gateway's side of the partitions.
+pub(crate) struct Door(pub(crate) Arc<Partitions>, pub(crate) Option<Arc<dyn SpecAnswers>>);
 
 impl Backend for Door {
     fn specs(&self) -> Option<Arc<dyn SpecAnswers>> {
@@ -30,37 +31,44 @@ impl Backend for Door {
 
     fn call(&self, call: Call) -> Pending<Answer> {
         let Call { method, tenant, key, body, consistency, deadline } = call;
+        let link = self.0.of_tenant(&tenant);
         if !self.0.service().schema().info(method).read_only {
-            return Box::pin(answered(self.0.command(Command::Call { tenant, method, body, key }, deadline)));
+            return Box::pin(answered(link.command(Command::Call { tenant, method, body, key }, deadline)));
         }
         let consistency = match consistency {
             Consistency::Linearizable => replica::Consistency::Linearizable,
             Consistency::Stale => replica::Consistency::AtLeast(LogIndex(0)),
-            Consistency::AtLeast(token) => match self.0.tokens.read(&token) {
-                Some(index) => replica::Consistency::AtLeast(index),
-                None => {
-                    let words = format!("{token:?} is not a position that this service gave; at-least takes an Onebox-Position as it was");
-                    return Box::pin(std::future::ready(self.refused_read(Refusal::platform(Code::InvalidArgument, words))));
+            Consistency::AtLeast(token) => match link.tokens.read(&token) {
+                Some((partition, index)) if partition == link.partition => replica::Consistency::AtLeast(index),
+                read => {
+                    let words = match read {
+                        Some(_) => format!("{token:?} is a position of another tenant's partition; it says nothing of {tenant:?}"),
+                        None => {
+                            format!("{token:?} is not a position that this service gave; at-least takes an Onebox-Position as it was")
+                        }
+                    };
+                    return Box::pin(std::future::ready(refused_read(link, Refusal::platform(Code::InvalidArgument, words))));
                 }
             },
         };
-        let deadline = self.0.uptime().saturating_add(micros(deadline));
-        Box::pin(answered(self.0.read(ReadAsk { tenant, method, body: body.into(), consistency, deadline })))
+        let deadline = link.uptime().saturating_add(micros(deadline));
+        Box::pin(answered(link.read(ReadAsk { tenant, method, body: body.into(), consistency, deadline })))
     }
 
     fn create_tenant(&self, name: String, deadline: Duration) -> Pending<Answer> {
-        Box::pin(answered(self.0.command(Command::CreateTenant { name }, deadline)))
+        let link = self.0.of_tenant(&name);
+        Box::pin(answered(link.command(Command::CreateTenant { name }, deadline)))
     }
 
     fn outcome(&self, request_id: String, deadline: Duration) -> Pending<Result<RequestOutcome, Refusal>> {
         if request_id.starts_with(READ_ID) || request_id.starts_with("local-") {
             return Box::pin(std::future::ready(Ok(RequestOutcome::NoEffect)));
         }
-        let Some(id) = RequestId::parse(&request_id) else {
+        let Some((link, id)) = self.0.of_request(&request_id) else {
             let words = format!("{request_id:?} is not a request id; it is what an answer carries as Onebox-Request-Id");
             return Box::pin(std::future::ready(Err(Refusal::platform(Code::InvalidArgument, words))));
         };
-        Box::pin(outcome(Arc::clone(&self.0), id, Instant::now() + deadline))
+        Box::pin(outcome(Arc::clone(link), id, Instant::now() + deadline))
     }
 
     fn health(&self) -> Health {
@@ -68,14 +76,12 @@ impl Backend for Door {
     }
 
     fn position(&self) -> String {
-        self.0.tokens.write(self.0.published())
+        self.0.first().position()
     }
 }
 
-impl Door {
-    fn refused_read(&self, refusal: Refusal) -> Answer {
-        Answer { request_id: self.0.read_id(), position: self.position(), outcome: Err(refusal), repeated: false, retry_after: None }
-    }
+fn refused_read(link: &Link, refusal: Refusal) -> Answer {
+    Answer { request_id: link.read_id(), position: link.position(), outcome: Err(refusal), repeated: false, retry_after: None }
 }
 
 /// Waits for an answer. The client keeps its deadline, because only the client knows what may be said of it.

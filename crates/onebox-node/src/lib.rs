@@ -4,8 +4,8 @@
 //! reads. Nothing here decides anything about requests: inputs go in, effects are carried out as
 //! [`onebox_replica::turn`] orders them.
 //!
-//! Reading order: `node` (start and stop), `partition` (the threads), `link` (callers and their answers), `door` (the
-//! gateway's way in), `peers` (the other nodes), `cluster` (belonging to one), `folder` (the disk), `claim` (one process
+//! Reading order: `node` (start and stop), `seats` (what is on the disk), `partition` (the threads), `link` (callers and their answers), `door` (the
+//! gateway's way in), `partitions` (which one a tenant is of), `peers` (the other nodes), `cluster` (belonging to one), `folder` (the disk), `claim` (one process
 //! per data directory), `settings`.
 
 mod claim;
@@ -18,8 +18,10 @@ mod look;
 mod node;
 pub mod operate;
 mod partition;
+mod partitions;
 mod peers;
 mod queries;
+mod seats;
 mod settings;
 mod tokens;
 

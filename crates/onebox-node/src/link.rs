@@ -21,6 +21,7 @@ use onebox_store::LogIndex;
 use tokio::sync::oneshot;
 
 use crate::peers::wire::{Ask, Order, Packet, Question, Said, SentAttempt, SentId, SentRead, ToReplica, Told};
+use crate::partitions::PARTITIONS_MAX;
 use crate::peers::{NotSent, Peers, Responder};
 use crate::tokens::Tokens;
 
@@ -30,8 +31,6 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 const CLIENT_TICK: Duration = Duration::from_millis(20);
 /// Reads have ids of their own, under which nothing can have taken effect.
 pub(crate) const READ_ID: &str = "read-";
-/// The only partition there is.
-pub(crate) const PARTITION: u32 = 0;
 
 /// The machine's clocks, as the pure crates take them.
 #[derive(Debug, Clone, Copy)]
@@ -78,6 +77,9 @@ pub(crate) struct Standing {
 pub(crate) struct Link {
     service: Arc<dyn Service>,
     me: u64,
+    /// Which of how many partitions.
+    pub(crate) partition: u32,
+    pub(crate) partitions: u32,
     inputs: SyncSender<Input>,
     peers: OnceLock<Arc<Peers>>,
     clocks: Clocks,
@@ -132,8 +134,9 @@ impl Waiting {
         self.out.remove(&number).map(|(_, out)| out)
     }
 
+    /// Numbers of one partition are no other's: an answer says by its number alone whom it is for.
     fn next(&mut self) -> u64 {
-        self.next += 1;
+        self.next += u64::from(PARTITIONS_MAX);
         self.next
     }
 
@@ -145,10 +148,18 @@ impl Waiting {
 }
 
 impl Link {
-    pub(crate) fn new(service: Arc<dyn Service>, me: PeerId, inputs: SyncSender<Input>, clocks: Clocks, tokens: Tokens) -> Arc<Link> {
+    /// Of one of so many partitions.
+    pub(crate) fn new(
+        service: Arc<dyn Service>,
+        me: PeerId,
+        (partition, partitions): (u32, u32),
+        inputs: SyncSender<Input>,
+        clocks: Clocks,
+        tokens: Tokens,
+    ) -> Arc<Link> {
         let waiting = Waiting {
             client: NetworkClient::new(vec![me.0]),
-            next: 0,
+            next: u64::from(partition),
             callers: HashMap::new(),
             readers: HashMap::new(),
             out: HashMap::new(),
@@ -157,6 +168,8 @@ impl Link {
         Arc::new(Link {
             service,
             me: me.0,
+            partition,
+            partitions,
             inputs,
             peers: OnceLock::new(),
             clocks,
@@ -201,7 +214,7 @@ impl Link {
         let Some(peers) = self.peers.get() else { return };
         let to = message.to;
         // The consensus repeats what was lost.
-        let _ = peers.send(to, Packet::of(Said::Peer(ToReplica { partition: PARTITION, message: Some(*message) })));
+        let _ = peers.send(to, Packet::of(Said::Peer(ToReplica { partition: self.partition, message: Some(*message) })));
     }
 
     /// The answer of a read, from the state at `at`.
@@ -379,7 +392,7 @@ impl Link {
     }
 
     fn ask_node(&self, to: u64, number: u64, question: Question) -> Result<(), Reply> {
-        let ask = Ask { number, partition: PARTITION, question: Some(question) };
+        let ask = Ask { number, partition: self.partition, question: Some(question) };
         let sent = self.peers.get().map_or(Err(NotSent::Unreachable), |peers| peers.send(to, Packet::of(Said::Ask(ask))));
         sent.map_err(|not_sent| match not_sent {
             NotSent::Full => Reply::Overloaded,
@@ -431,12 +444,28 @@ impl Link {
     }
 
     fn position_at(&self, at: LogIndex) -> String {
-        self.tokens.write(if at == LogIndex(0) { self.published() } else { at })
+        self.tokens.write(self.partition, if at == LogIndex(0) { self.published() } else { at })
+    }
+
+    /// The position that readers see.
+    pub(crate) fn position(&self) -> String {
+        self.position_at(LogIndex(0))
+    }
+
+    /// Hands leadership to another node, if this one leads; whether that is begun.
+    pub(crate) async fn hand_over(&self, to: u64) -> bool {
+        let (sender, receiver) = oneshot::channel();
+        let sent = {
+            let mut waiting = lock(&self.waiting);
+            let number = waiting.out(self.me, Out::Order(sender));
+            self.input(Input::Transfer(Token(number), PeerId(to)))
+        };
+        sent.is_ok() && matches!(receiver.await, Ok(Reply::Done { .. }))
     }
 
     fn answer(&self, waiting: &mut Waiting, caller: Caller, answer: onebox_client::Answer, at: LogIndex) {
         let Some(sender) = waiting.callers.remove(&caller.0) else { return };
-        let request_id = answer.id.map_or_else(|| format!("{READ_ID}{:x}", caller.0), |id| id.to_string());
+        let request_id = answer.id.map_or_else(|| format!("{READ_ID}{:x}", caller.0), |id| request_id(self.partition, self.partitions, id));
         let (outcome, repeated, retry_after) = match answer.outcome {
             Outcome::Done { response, repeated } => (Ok(response), repeated, None),
             Outcome::Refused(refusal) => {
@@ -525,6 +554,23 @@ impl Link {
         drop(waiting);
         self.tell(out, reply, LogIndex(0));
     }
+}
+
+/// A request's id, as callers are told it. Sessions are numbered by each partition on its own.
+fn request_id(partition: u32, partitions: u32, id: RequestId) -> String {
+    if partitions == 1 { id.to_string() } else { format!("p{partition:x}-{id}") }
+}
+
+/// The partition and the request that an id names.
+pub(crate) fn parse_request_id(text: &str, partitions: u32) -> Option<(u32, RequestId)> {
+    if partitions == 1 {
+        return Some((0, RequestId::parse(text)?));
+    }
+    let (partition, id) = text.strip_prefix('p')?.split_once('-')?;
+    let partition = u32::from_str_radix(partition, 16).ok().filter(|partition| *partition < partitions)?;
+    let id = RequestId::parse(id)?;
+    // Comparing with what would be written refuses every other spelling too.
+    (request_id(partition, partitions, id) == text).then_some((partition, id))
 }
 
 /// A reply that is no success, as a refusal.

@@ -3,14 +3,16 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use onebox_replica::{Beginning, Confirm, Replica, Setup};
+use onebox_client::placement;
+use onebox_replica::{Beginning, Replica};
 use onebox_service::{Fault, Service, TenantId};
 use onebox_store::Disk;
 use onebox_store::state::View;
 
 use crate::folder::Folder;
+use crate::seats::setup;
 use crate::settings::Settings;
-use crate::{StartError, claim, identity};
+use crate::{StartError, claim, identity, partitions};
 
 /// Looks at a tenant in the state that the base of a data directory holds: that of the last flush, which an orderly stop ends with.
 ///
@@ -23,20 +25,11 @@ pub fn look<T>(
     tenant: &str,
     look: impl FnOnce(&View, TenantId) -> Result<T, Fault>,
 ) -> Result<T, StartError> {
-    let folder = Folder::open(data)?;
+    Folder::open(data)?;
     let _claim = claim::claim(data, "a look")?;
-    let setup = Setup {
-        limits: settings.limits(),
-        node: identity::node_id(data)?,
-        seed: 0,
-        segment_bytes: settings.segment_bytes,
-        cache_bytes: settings.cache_bytes,
-        flush_bytes_target: settings.flush_bytes,
-        election_ticks: crate::node::ELECTION_TICKS,
-        beginning: Beginning::Join,
-        confirm: Confirm::Replicated,
-    };
-    let disk: Arc<dyn Disk> = Arc::new(folder);
+    let count = partitions::count(data, 0, None)?;
+    let setup = setup(settings, identity::node_id(data)?, Beginning::Join, 0, count);
+    let disk: Arc<dyn Disk> = Arc::new(Folder::open(&partitions::folder_of(data, placement(tenant, count), count))?);
     let opened = Replica::open(&disk, Arc::clone(service), setup)?;
     let view = opened.replica.view();
     let id = onebox_replica::tenant(view, tenant)?.ok_or_else(|| StartError::Other(format!("there is no tenant {tenant:?}")))?;

@@ -5,7 +5,6 @@ use std::time::Duration;
 use onebox_service::Schema;
 use onebox_service::attempt::Reply;
 
-use crate::link::PARTITION;
 use crate::peers::tls::Security;
 use crate::peers::wire::{Ask, Hello, Order, OrderKind, Question, SentReply, SentStatus};
 use crate::peers::{self, Asked};
@@ -24,6 +23,8 @@ const LEADS_SOON: (Duration, Duration) = (Duration::from_secs(1), Duration::from
 const CHANGE_LOOKS_MAX: usize = 200;
 /// How long a leader that is to be taken out may take to hand over.
 const HANDED_OVER_SOON: Duration = Duration::from_secs(3);
+/// Looks in a row at which a node that is to stop does not answer, after which it has.
+const SILENT_LOOKS: u32 = 3;
 /// How long a node may take to stop.
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(60);
 
@@ -56,6 +57,8 @@ pub struct ClusterStatus {
     pub health: String,
     /// The low half of its state's digest: equal states have equal ones.
     pub digest: u64,
+    /// How many partitions there are; all but the nodes is of one of them.
+    pub partitions: u32,
 }
 
 /// A node that another knows.
@@ -116,127 +119,176 @@ impl Command {
     }
 }
 
-/// Asks the node at a peer address how it sees its cluster.
+/// Asks the node at a peer address how it sees a partition of its cluster.
 ///
 /// # Errors
 /// A sentence.
-pub fn status(schema: &Schema, settings: &Settings, address: &str) -> Result<ClusterStatus, String> {
+pub fn status(schema: &Schema, settings: &Settings, address: &str, partition: u32) -> Result<ClusterStatus, String> {
     let security = Security::read(&settings.peer_tls)?;
-    blocking(status_of(&security, schema, address))
+    blocking(Operator { security: &security, schema, partition }.status_of(address))
 }
 
-/// Gives an order to whoever leads, beginning with the node at a peer address. Comes back when it is carried out.
+/// The same of all partitions, in order.
+///
+/// # Errors
+/// A sentence.
+pub fn statuses(schema: &Schema, settings: &Settings, address: &str) -> Result<Vec<ClusterStatus>, String> {
+    let first = status(schema, settings, address, 0)?;
+    let rest = (1..first.partitions).map(|partition| status(schema, settings, address, partition));
+    std::iter::once(Ok(first)).chain(rest).collect()
+}
+
+/// Gives an order to whoever leads, beginning with the node at a peer address; what is about members or leaders, in every partition.
+/// Comes back when it is carried out.
 ///
 /// # Errors
 /// Why it was not, and what to do.
 pub fn command(schema: &Schema, settings: &Settings, address: &str, command: Command) -> Result<(), String> {
     let security = Security::read(&settings.peer_tls)?;
     blocking(async {
+        let first = Operator { security: &security, schema, partition: 0 };
+        if let Command::Drain(node) = command {
+            return first.drain(address, node).await;
+        }
+        let partitions = first.status_of(address).await?.partitions;
+        for partition in 0..partitions {
+            let carried_out = Operator { partition, ..first }.carry_out(address, command).await;
+            carried_out.map_err(|why| if partitions == 1 { why } else { format!("partition {partition} of {partitions}: {why}") })?;
+        }
+        Ok(())
+    })
+}
+
+/// Who asks, and of which partition.
+#[derive(Clone, Copy)]
+struct Operator<'a> {
+    security: &'a Security,
+    schema: &'a Schema,
+    partition: u32,
+}
+
+impl Operator<'_> {
+    async fn carry_out(self, address: &str, command: Command) -> Result<(), String> {
         match command {
-            Command::Transfer(to) => transfer(&security, schema, address, to).await,
-            Command::Drain(node) => drain(&security, schema, address, node).await,
-            Command::Activate => order(&security, schema, address, command).await,
+            Command::Transfer(to) => self.transfer(address, to).await,
+            Command::Drain(_) | Command::Activate => self.order(address, command).await,
             Command::Remove(node) => {
-                let ClusterStatus { leader, voters, known, .. } = status_of(&security, schema, address).await?;
+                let ClusterStatus { leader, voters, known, .. } = self.status_of(address).await?;
                 let other = known.iter().find(|other| other.is_reached && other.node != node && voters.contains(&other.node));
                 let is_there = known.iter().any(|known| known.node == node && known.is_reached);
                 if let (true, true, Some(other)) = (leader == Some(node), is_there, other) {
                     // Nobody has to find out that it is gone. It can be taken out also if nobody takes over in time.
-                    let _ = tokio::time::timeout(HANDED_OVER_SOON, transfer(&security, schema, address, other.node)).await;
+                    let _ = tokio::time::timeout(HANDED_OVER_SOON, self.transfer(address, other.node)).await;
                 }
-                change(&security, schema, address, command).await
+                self.change(address, command).await
             }
-            Command::Promote(..) => change(&security, schema, address, command).await,
+            Command::Promote(..) => self.change(address, command).await,
         }
-    })
-}
-
-/// Changes the members, and comes back when the change is whole.
-async fn change(security: &Security, schema: &Schema, address: &str, command: Command) -> Result<(), String> {
-    order(security, schema, address, command).await?;
-    for _ in 0..CHANGE_LOOKS_MAX {
-        let status = status_of(security, schema, address).await?;
-        if command.is_carried_out(&status) && !status.is_changing {
-            return Ok(());
-        }
-        tokio::time::sleep(LEADS_SOON.1).await;
     }
-    Err("the change is ordered and not yet whole; look at the status".to_owned())
-}
 
-/// Hands leadership over until the other has it.
-async fn transfer(security: &Security, schema: &Schema, address: &str, to: u64) -> Result<(), String> {
-    for _ in 0..TRANSFERS_MAX {
-        order(security, schema, address, Command::Transfer(to)).await?;
-        let until = tokio::time::Instant::now() + LEADS_SOON.0;
-        while tokio::time::Instant::now() < until {
-            if status_of(security, schema, address).await?.leader == Some(to) {
-                return Ok(());
+    /// Changes the members, and comes back when the change is whole.
+    async fn change(self, address: &str, command: Command) -> Result<(), String> {
+        self.order(address, command).await?;
+        let mut unanswered = String::new();
+        for _ in 0..CHANGE_LOOKS_MAX {
+            match self.status_of(address).await {
+                Ok(status) if command.is_carried_out(&status) && !status.is_changing => return Ok(()),
+                Ok(_) => unanswered.clear(),
+                // It may be starting again, or busy: the next look may tell.
+                Err(why) => unanswered = format!("; {why}"),
             }
             tokio::time::sleep(LEADS_SOON.1).await;
         }
+        Err(format!("the change is ordered and not seen to be whole; look at the status{unanswered}"))
     }
-    Err(format!("node {to:x} did not take over: it may not keep up with the log; look at the status"))
-}
 
-/// Has a node stop, and comes back when it cannot be reached any more.
-async fn drain(security: &Security, schema: &Schema, address: &str, node: u64) -> Result<(), String> {
-    let status = status_of(security, schema, address).await?;
-    let place = status.known.iter().find(|known| known.node == node);
-    let place = place.ok_or_else(|| format!("node {node:x} is not known; look at the status"))?;
-    let question = Question::Order(Command::Drain(node).order());
-    let told = ask(security, schema, &place.address, question).await.map_err(|why| format!("{why}; it may have stopped already"))?;
-    if told.hello.node != node {
-        return Err(format!("node {:x} is at {} now", told.hello.node, place.address));
-    }
-    let until = tokio::time::Instant::now() + DRAIN_TIME_MAX;
-    while tokio::time::Instant::now() < until {
-        let there = status_of(security, schema, &place.address).await;
-        if !there.is_ok_and(|status| status.node == node) {
-            return Ok(());
-        }
-        tokio::time::sleep(LEADS_SOON.1).await;
-    }
-    Err(format!("node {node:x} has not stopped in {} s; look at its log", DRAIN_TIME_MAX.as_secs()))
-}
-
-/// Gives an order to the node that leads, as the node at a peer address sees it.
-async fn order(security: &Security, schema: &Schema, address: &str, command: Command) -> Result<(), String> {
-    for tried in 0..LEADERS_TRIED_MAX {
-        let status = status_of(security, schema, address).await?;
-        if (tried > 0 || !matches!(command, Command::Remove(_))) && command.is_carried_out(&status) {
-            return Ok(());
-        }
-        let leader = status.known.iter().find(|known| Some(known.node) == status.leader);
-        if let Some(leader) = leader {
-            let told = ask(security, schema, &leader.address, Question::Order(command.order())).await;
-            match told.map(|asked| asked.told.reply.map(|reply| reply.read(schema))) {
-                Ok(Some(Ok(Reply::Done { .. }))) => return Ok(()),
-                Ok(Some(Ok(Reply::Refused(refusal)))) => return Err(refusal.message),
-                // Another leads by now, or will; what became of the order is seen in the status.
-                Ok(Some(Ok(Reply::Elsewhere(_) | Reply::Retry(_)))) | Err(_) => {}
-                Ok(Some(Ok(other))) => return Err(format!("the node at {address} said {other:?}; look at the status, and ask again")),
-                Ok(Some(Err(_)) | None) => return Err(format!("the node at {address} answered something else than was asked")),
+    /// Hands leadership over until the other has it.
+    async fn transfer(self, address: &str, to: u64) -> Result<(), String> {
+        for _ in 0..TRANSFERS_MAX {
+            self.order(address, Command::Transfer(to)).await?;
+            let until = tokio::time::Instant::now() + LEADS_SOON.0;
+            while tokio::time::Instant::now() < until {
+                if self.status_of(address).await?.leader == Some(to) {
+                    return Ok(());
+                }
+                tokio::time::sleep(LEADS_SOON.1).await;
             }
         }
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        Err(format!("node {to:x} did not take over: it may not keep up with the log; look at the status"))
     }
-    Err("no node leads for long enough; look at the status, and ask again".to_owned())
-}
 
-async fn status_of(security: &Security, schema: &Schema, address: &str) -> Result<ClusterStatus, String> {
-    let Asked { hello, told } = ask(security, schema, address, Question::Status(())).await?;
-    match told.reply {
-        Some(SentReply::Status(status)) => Ok(seen(hello, status)),
-        Some(_) | None => Err(format!("the node at {address} did not tell how it sees its cluster")),
+    /// Has a node stop, and comes back when it cannot be reached any more.
+    async fn drain(self, address: &str, node: u64) -> Result<(), String> {
+        let status = self.status_of(address).await?;
+        let place = status.known.iter().find(|known| known.node == node);
+        let place = place.ok_or_else(|| format!("node {node:x} is not known; look at the status"))?;
+        let question = Question::Order(Command::Drain(node).order());
+        let told = self.ask(&place.address, question).await.map_err(|why| format!("{why}; it may have stopped already"))?;
+        if told.hello.node != node {
+            return Err(format!("node {:x} is at {} now", told.hello.node, place.address));
+        }
+        match told.told.reply.map(|reply| reply.read(self.schema)) {
+            Some(Ok(Reply::Done { .. })) => {}
+            Some(Ok(Reply::Refused(refusal))) => return Err(refusal.message),
+            other => return Err(format!("node {node:x} said {other:?}; it may be of another build")),
+        }
+        let until = tokio::time::Instant::now() + DRAIN_TIME_MAX;
+        let mut silent = 0;
+        while tokio::time::Instant::now() < until && silent < SILENT_LOOKS {
+            silent = match self.status_of(&place.address).await {
+                Ok(status) if status.node == node => 0,
+                // Another is there, which only one that is gone makes room for.
+                Ok(_) => return Ok(()),
+                Err(_) => silent + 1,
+            };
+            tokio::time::sleep(LEADS_SOON.1).await;
+        }
+        if silent == SILENT_LOOKS {
+            return Ok(());
+        }
+        Err(format!("node {node:x} has not stopped in {} s; look at its log", DRAIN_TIME_MAX.as_secs()))
     }
-}
 
-async fn ask(security: &Security, schema: &Schema, address: &str, question: Question) -> Result<Asked, String> {
-    let hello = Hello::of_stranger(schema.service);
-    let ask = Ask { number: 1, partition: PARTITION, question: Some(question) };
-    let asked = tokio::time::timeout(ANSWER_TIME_MAX, peers::ask_stranger(security, address, hello, ask)).await;
-    asked.map_err(|_| format!("no answer from {address} in {} s", ANSWER_TIME_MAX.as_secs()))?.map_err(|why| format!("{address}: {why}"))
+    /// Gives an order to the node that leads, as the node at a peer address sees it.
+    async fn order(self, address: &str, command: Command) -> Result<(), String> {
+        for tried in 0..LEADERS_TRIED_MAX {
+            let status = self.status_of(address).await?;
+            if (tried > 0 || !matches!(command, Command::Remove(_))) && command.is_carried_out(&status) {
+                return Ok(());
+            }
+            let leader = status.known.iter().find(|known| Some(known.node) == status.leader);
+            if let Some(leader) = leader {
+                let told = self.ask(&leader.address, Question::Order(command.order())).await;
+                match told.map(|asked| asked.told.reply.map(|reply| reply.read(self.schema))) {
+                    Ok(Some(Ok(Reply::Done { .. }))) => return Ok(()),
+                    Ok(Some(Ok(Reply::Refused(refusal)))) => return Err(refusal.message),
+                    // Another leads by now, or will; what became of the order is seen in the status.
+                    Ok(Some(Ok(Reply::Elsewhere(_) | Reply::Retry(_)))) | Err(_) => {}
+                    Ok(Some(Ok(other))) => return Err(format!("the node at {address} said {other:?}; look at the status, and ask again")),
+                    Ok(Some(Err(_)) | None) => return Err(format!("the node at {address} answered something else than was asked")),
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+        Err("no node leads for long enough; look at the status, and ask again".to_owned())
+    }
+
+    async fn status_of(self, address: &str) -> Result<ClusterStatus, String> {
+        let Asked { hello, told } = self.ask(address, Question::Status(())).await?;
+        match told.reply {
+            Some(SentReply::Status(status)) => Ok(seen(hello, status)),
+            Some(_) | None => Err(format!("the node at {address} did not tell how it sees its cluster")),
+        }
+    }
+
+    async fn ask(self, address: &str, question: Question) -> Result<Asked, String> {
+        let hello = Hello::of_stranger(self.schema.service);
+        let ask = Ask { number: 1, partition: self.partition, question: Some(question) };
+        let asked = tokio::time::timeout(ANSWER_TIME_MAX, peers::ask_stranger(self.security, address, hello, ask)).await;
+        asked
+            .map_err(|_| format!("no answer from {address} in {} s", ANSWER_TIME_MAX.as_secs()))?
+            .map_err(|why| format!("{address}: {why}"))
+    }
 }
 
 fn seen(hello: Hello, status: SentStatus) -> ClusterStatus {
@@ -255,6 +307,7 @@ fn seen(hello: Hello, status: SentStatus) -> ClusterStatus {
         known: known.map(|seen| KnownNode { node: seen.node, address: seen.address, is_reached: seen.is_reached }).collect(),
         health: status.health,
         digest: status.digest,
+        partitions: status.partitions.max(1),
     }
 }
 

@@ -72,6 +72,7 @@ pub(crate) struct Identity {
     pub(crate) service: &'static str,
     pub(crate) cluster: String,
     pub(crate) node: u64,
+    pub(crate) partitions: u32,
 }
 
 /// The other nodes. See the module.
@@ -123,8 +124,9 @@ impl Peers {
 
     pub(crate) fn hello(&self) -> Hello {
         let known = lock(&self.book).known();
-        let Identity { service, cluster, node } = &self.me;
-        Hello { protocol: PROTOCOL, service: (*service).to_owned(), cluster: cluster.clone(), node: *node, known }
+        let Identity { service, cluster, node, partitions } = &self.me;
+        let (service, cluster) = ((*service).to_owned(), cluster.clone());
+        Hello { protocol: PROTOCOL, service, cluster, node: *node, known, partitions: *partitions }
     }
 
     /// Somebody said whom it knows.
@@ -233,6 +235,9 @@ fn check(me: &Identity, hello: &Hello) -> Result<(), String> {
     }
     if hello.cluster != me.cluster {
         return Err(format!("it belongs to cluster {}, and this node to cluster {}", hello.cluster, me.cluster));
+    }
+    if hello.partitions.max(1) != me.partitions {
+        return Err(format!("its cluster has {} partitions, and this node's {}", hello.partitions.max(1), me.partitions));
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ use onebox_gateway::GatewaySettings;
 use onebox_replica::Limits;
 use serde::{Deserialize, Serialize};
 
+use crate::partitions::PARTITIONS_MAX;
 use crate::peers::tls::PeerTls;
 use crate::peers::{HOST_CHARS_MAX, is_address, is_host};
 
@@ -43,6 +44,8 @@ pub struct Settings {
     pub host: String,
     /// Whether it is to vote; otherwise it follows.
     pub vote: bool,
+    /// Partitions of a node or a cluster that begins; 0 for as many as there are, and for one where there are none yet.
+    pub partitions: u32,
     /// At the first start: a node of the cluster to join, at its `peer_listen`; empty to begin a cluster.
     pub join: String,
     /// Whether nodes may talk in clear text over a network.
@@ -95,6 +98,7 @@ impl Default for Settings {
             peer_address: String::new(),
             host: String::new(),
             vote: true,
+            partitions: 0,
             join: String::new(),
             peer_clear_text: false,
             heartbeat_ms: 50,
@@ -152,6 +156,7 @@ pub const SETTINGS: &[SettingDoc] = &[
     doc("peer_address", "where other nodes are told to reach this one, if not at peer_listen: a host that its certificate names"),
     doc("host", "what is lost together with this node: a machine, rack or room; a node on the host of a voter does not become one"),
     doc("vote", "false for a node that joins only to follow"),
+    doc("partitions", "at the first start: parts with a log, a thread and a leader each, among which tenants are placed; 0 for one"),
     doc("join", "at the first start: peer address of any node of the cluster to join; empty to begin a cluster"),
     doc("peer_clear_text", "true lets nodes talk in clear text, which anybody on the network can read and forge"),
     doc("heartbeat_ms", "milliseconds between two heartbeats; after 5 to 10 without one another node leads; 20 suits a LAN"),
@@ -245,6 +250,9 @@ impl Settings {
                 "gateway.body_bytes_max ({}) is too large for segment_bytes ({}): two entries of up to {entry_max} bytes must fit a segment",
                 self.gateway.body_bytes_max, self.segment_bytes
             ));
+        }
+        if self.partitions > PARTITIONS_MAX {
+            return refuse(format!("partitions is {}; it must be at most {PARTITIONS_MAX}", self.partitions));
         }
         if self.disk_free_min < self.segment_bytes {
             return refuse(format!("disk_free_min ({}) must be at least a segment ({})", self.disk_free_min, self.segment_bytes));
@@ -385,6 +393,7 @@ mod tests {
         check(&[("ONEBOX_DISK_FREE_MIN", "1")], Err("disk_free_min (1)"));
         check(&[("ONEBOX_FLUSH_BYTES", "999999999")], Err("flush_bytes (999999999)"));
         check(&[("ONEBOX_HEARTBEAT_MS", "4")], Err("heartbeat_ms is 4"));
+        check(&[("ONEBOX_PARTITIONS", "65")], Err("partitions is 65"));
     }
 
     #[test]

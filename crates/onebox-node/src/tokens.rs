@@ -3,8 +3,6 @@
 use onebox_store::LogIndex;
 use onebox_store::names::NodeId;
 
-use crate::link::PARTITION;
-
 /// Writes and reads the tokens of one installation.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Tokens {
@@ -18,17 +16,17 @@ impl Tokens {
         Tokens { mark: (first.0 >> 64) as u16 }
     }
 
-    pub(crate) fn write(self, index: LogIndex) -> String {
-        format!("{:04x}-{PARTITION:x}-{:x}", self.mark, index.0)
+    pub(crate) fn write(self, partition: u32, index: LogIndex) -> String {
+        format!("{:04x}-{partition:x}-{:x}", self.mark, index.0)
     }
 
-    /// The index, if the token is one of this installation.
-    pub(crate) fn read(self, token: &str) -> Option<LogIndex> {
-        let mut parts = token.split('-');
-        let index = parts.nth(2)?;
-        let index = LogIndex(u64::from_str_radix(index, 16).ok()?);
+    /// The partition and the index, if the token is one of this installation.
+    pub(crate) fn read(self, token: &str) -> Option<(u32, LogIndex)> {
+        let mut parts = token.split('-').skip(1);
+        let partition = u32::from_str_radix(parts.next()?, 16).ok()?;
+        let index = LogIndex(u64::from_str_radix(parts.next()?, 16).ok()?);
         // Comparing with what would be written refuses every other spelling too.
-        (parts.next().is_none() && self.write(index) == token).then_some(index)
+        (parts.next().is_none() && self.write(partition, index) == token).then_some((partition, index))
     }
 }
 
@@ -39,10 +37,10 @@ mod tests {
     #[test]
     fn a_token_reads_back_and_no_other_does() {
         let tokens = Tokens::of(NodeId(0x1234 << 64));
-        let token = tokens.write(LogIndex(77));
-        assert_eq!(token, "1234-0-4d");
-        assert_eq!(tokens.read(&token), Some(LogIndex(77)));
-        for other in ["", "4d", "1234-0-4D", "1234-0-04d", "1234-1-4d", "1235-0-4d", "1234-0-4d-", "1234-0-+4d"] {
+        let token = tokens.write(10, LogIndex(77));
+        assert_eq!(token, "1234-a-4d");
+        assert_eq!(tokens.read(&token), Some((10, LogIndex(77))));
+        for other in ["", "4d", "1234-0-4D", "1234-0-04d", "1234-01-4d", "1235-0-4d", "1234-0-4d-", "1234-0-+4d"] {
             assert_eq!(tokens.read(other), None, "{other}");
         }
     }

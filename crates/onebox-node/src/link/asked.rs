@@ -1,13 +1,13 @@
 //! What other nodes and operators ask of the executor here, and what nodes answer.
 
-use onebox_replica::{Consistency, Input, PeerId, Read, Token};
+use onebox_replica::{Consistency, Input, PeerId, PeerMessage, Read, Token};
 use onebox_service::attempt::Reply;
 use onebox_service::{Code, Time};
 use onebox_store::LogIndex;
 
-use super::{Link, Out, PARTITION, Standing, lock};
-use crate::peers::wire::{self, Ask, Order, OrderKind, Question, Seen, SentRead, SentReply, SentStatus, ToReplica, Told};
-use crate::peers::{Ear, Responder};
+use super::{Link, Out, Standing, lock};
+use crate::peers::wire::{self, Ask, Order, OrderKind, Question, Seen, SentRead, SentReply, SentStatus, Told};
+use crate::peers::Responder;
 
 impl Link {
     /// Asks the executor here for somebody else.
@@ -36,7 +36,7 @@ impl Link {
         let known = known.into_iter().map(|(node, address, is_reached)| Seen { node, address, is_reached }).collect();
         let health = self.health().reason;
         let Some(Standing { status, members, digest }) = self.standing() else {
-            return SentStatus { known, health, ..SentStatus::default() };
+            return SentStatus { known, health, partitions: self.partitions, ..SentStatus::default() };
         };
         SentStatus {
             leader: status.leader.map_or(0, |leader| leader.0),
@@ -50,11 +50,10 @@ impl Link {
             known,
             health,
             digest,
+            partitions: self.partitions,
         }
     }
-}
 
-impl Link {
     /// Why a node is not to vote, if it is on the host of one that does.
     fn shares_a_host(&self, order: Order) -> Option<String> {
         let (Standing { status, members, .. }, peers) = (self.standing()?, self.peers.get()?);
@@ -81,17 +80,15 @@ pub(super) fn ordered(token: Token, order: Order) -> Result<Input, Reply> {
     .ok_or_else(wire::newer)
 }
 
-impl Ear for Link {
-    fn replica(&self, said: ToReplica) {
-        if let Some(message) = said.message
-            && said.partition == PARTITION
-        {
-            // What does not fit now is repeated.
-            let _ = self.input(Input::Peer(Box::new(message)));
-        }
+impl Link {
+    /// A replica speaks to the one here.
+    pub(crate) fn hear(&self, message: PeerMessage) {
+        // What does not fit now is repeated.
+        let _ = self.input(Input::Peer(Box::new(message)));
     }
 
-    fn ask(&self, responder: Responder, ask: Ask) {
+    /// Somebody asks.
+    pub(crate) fn ask(&self, responder: Responder, ask: Ask) {
         match ask.question {
             Some(Question::Attempt(attempt)) => {
                 self.ask_here(responder, |token| Ok(Input::Attempt(token, attempt.attempt(self.schema())?)));
@@ -114,7 +111,8 @@ impl Ear for Link {
         }
     }
 
-    fn told(&self, node: u64, told: Told) {
+    /// A node answers.
+    pub(crate) fn told(&self, node: u64, told: Told) {
         lock(&self.waiting).client.hear_time(Time(told.time));
         match told.reply.map(|reply| reply.read(self.schema())) {
             Some(Ok(reply)) => self.replied(node, told.number, reply, LogIndex(told.at)),
@@ -123,7 +121,8 @@ impl Ear for Link {
         }
     }
 
-    fn lost(&self, node: u64) {
+    /// A connection to a node has ended.
+    pub(crate) fn lost(&self, node: u64) {
         let why = "the connection with the node that was asked ended before it answered";
         self.unanswered(node, &Reply::Unknown(why.to_owned()));
     }

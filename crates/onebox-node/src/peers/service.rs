@@ -111,7 +111,7 @@ async fn accept(peers: Arc<Peers>, mut heard: Streaming<Batch>) -> Result<Respon
 /// Whether it is a node of this cluster. Else it is one that wants to join, or an operator: neither has a cluster.
 fn is_peer(peers: &Peers, hello: &Hello) -> Result<bool, Status> {
     if hello.cluster.is_empty() {
-        let stranger = Hello { cluster: peers.me.cluster.clone(), ..hello.clone() };
+        let stranger = Hello { cluster: peers.me.cluster.clone(), partitions: peers.me.partitions, ..hello.clone() };
         return check(&peers.me, &stranger).map(|()| false).map_err(Status::failed_precondition);
     }
     check(&peers.me, hello).map(|()| true).map_err(Status::failed_precondition)

@@ -55,6 +55,9 @@ pub(crate) struct Hello {
     /// Every node that it has heard of, itself included.
     #[prost(message, repeated, tag = "5")]
     pub(crate) known: Vec<Known>,
+    /// How many partitions its cluster has; 0 from builds that know of one only, and from who is no node.
+    #[prost(uint32, tag = "6")]
+    pub(crate) partitions: u32,
 }
 
 /// A node, and where it is.
@@ -294,6 +297,9 @@ pub(crate) struct SentStatus {
     /// The low half of its state's digest.
     #[prost(fixed64, tag = "11")]
     pub(crate) digest: u64,
+    /// How many partitions there are; 0 from builds that know of one only.
+    #[prost(uint32, tag = "12")]
+    pub(crate) partitions: u32,
 }
 
 /// A node that another knows.

@@ -141,11 +141,11 @@ fn replace(schema: &Schema, settings: &Settings, at: &str, node: u64, by: u64) -
     }
     let mut told = String::new();
     loop {
-        let status = operate::status(schema, settings, at)?;
-        if status.voters.contains(&by) {
+        let statuses = operate::statuses(schema, settings, at)?;
+        if statuses.iter().all(|status| status.voters.contains(&by)) {
             break;
         }
-        if !status.learners.contains(&by) {
+        if !statuses.iter().all(|status| status.voters.contains(&by) || status.learners.contains(&by)) {
             return Err(format!("node {by:x} is no member yet: start it with an empty --data and --join {at}, and look at the status"));
         }
         // The one whose place it takes may be on the same host, and it may not ask for a vote by itself.
@@ -164,7 +164,17 @@ fn replace(schema: &Schema, settings: &Settings, at: &str, node: u64, by: u64) -
 
 /// What every node says that can be asked.
 fn whole(schema: &Schema, settings: &Settings, at: &str) -> Result<String, String> {
-    let first = operate::status(schema, settings, at)?;
+    let statuses = operate::statuses(schema, settings, at)?;
+    let partitions = statuses.len();
+    let shown = (0..).zip(statuses).map(|(partition, status)| {
+        let title = if partitions == 1 { String::new() } else { format!("\npartition {partition} of {partitions}\n") };
+        format!("{title}{}", of_partition(schema, settings, partition, &status))
+    });
+    Ok(shown.collect())
+}
+
+/// What every node says of a partition.
+fn of_partition(schema: &Schema, settings: &Settings, partition: u32, first: &ClusterStatus) -> String {
     let mut text = format!("cluster {}, as node {:x} sees it: {}\n", first.cluster, first.node, first.health);
     if first.is_changing {
         text.push_str("the members are being changed\n");
@@ -179,7 +189,7 @@ fn whole(schema: &Schema, settings: &Settings, at: &str) -> Result<String, Strin
         let status = if node == first.node {
             Some(first.clone())
         } else {
-            address.as_ref().and_then(|at| operate::status(schema, settings, at).ok())
+            address.as_ref().and_then(|at| operate::status(schema, settings, at, partition).ok())
         };
         let is_member = first.voters.contains(&node) || first.learners.contains(&node);
         let progress = match status.filter(|status| status.node == node) {
@@ -199,7 +209,7 @@ fn whole(schema: &Schema, settings: &Settings, at: &str) -> Result<String, Strin
         };
         text.push_str(&format!("{node:<16x}  {is:<9} {:<22} {progress}\n", address.unwrap_or_else(|| "not known".to_owned())));
     }
-    Ok(text)
+    text
 }
 
 struct Node {

@@ -33,6 +33,7 @@ pub(crate) struct Cluster {
     scratch: Scratch,
     nodes: Vec<Option<Server>>,
     heartbeat_ms: &'static str,
+    partitions: &'static str,
 }
 
 impl Cluster {
@@ -43,7 +44,16 @@ impl Cluster {
 
     /// The same, with so many milliseconds between two heartbeats.
     pub(crate) fn start_with(name: &str, heartbeat_ms: &'static str) -> Cluster {
-        let mut cluster = Cluster { scratch: Scratch::new(name), nodes: vec![None, None, None], heartbeat_ms };
+        Cluster::started(name, heartbeat_ms, "1")
+    }
+
+    /// The same, with so many partitions.
+    pub(crate) fn start_partitioned(name: &str, partitions: &'static str) -> Cluster {
+        Cluster::started(name, "50", partitions)
+    }
+
+    fn started(name: &str, heartbeat_ms: &'static str, partitions: &'static str) -> Cluster {
+        let mut cluster = Cluster { scratch: Scratch::new(name), nodes: vec![None, None, None], heartbeat_ms, partitions };
         (0..3).for_each(|number| cluster.start_node(number));
         for number in 1..3 {
             cluster.server(number).await_line("is a voter of its cluster");
@@ -52,7 +62,7 @@ impl Cluster {
         cluster
     }
 
-    fn data(&self, number: usize) -> PathBuf {
+    pub(crate) fn data(&self, number: usize) -> PathBuf {
         self.scratch.join(&format!("node-{number}"))
     }
 
@@ -69,6 +79,7 @@ impl Cluster {
             ("ONEBOX_JOIN", &running),
             ("ONEBOX_HEARTBEAT_MS", self.heartbeat_ms),
             ("ONEBOX_HOST", host),
+            ("ONEBOX_PARTITIONS", self.partitions),
         ];
         self.nodes[number] = Some(Server::start_node(&self.data(number), &settings));
     }
@@ -96,7 +107,7 @@ impl Cluster {
     }
 
     /// What an operator is shown, or told: standard output, and standard error if it failed.
-    fn operate(&self, words: &[&str]) -> Result<String, String> {
+    pub(crate) fn operate(&self, words: &[&str]) -> Result<String, String> {
         let at = self.nodes.iter().flatten().next().expect("a node runs").peer_address().to_string();
         let ran = command(&[]).arg("cluster").args(words).args(["--at", &at]).output().expect("the binary can be started");
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();

@@ -17,6 +17,7 @@ mod load;
 mod mistakes;
 mod network;
 mod overload;
+mod partitions;
 mod pauses;
 mod random;
 mod readme;

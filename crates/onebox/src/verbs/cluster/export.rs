@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use clap::{Arg, ArgMatches, value_parser};
+use onebox_client::placement;
 use onebox_node::Settings;
 use onebox_node::operate::{self, ClusterStatus, Command};
 use onebox_service::{Schema, Service};
@@ -47,7 +48,8 @@ pub(super) fn run(service: &Arc<dyn Service>, settings: &Settings, at: &str, arg
     if data.exists() {
         return Err(format!("{} is there already; remove it, or give another --out", data.display()));
     }
-    let target = operate::status(schema, settings, at)?.committed;
+    let partition = placement(tenant, operate::status(schema, settings, at, 0)?.partitions);
+    let target = operate::status(schema, settings, at, partition)?.committed;
     let asked = Arc::new(AtomicBool::new(false));
     stop_when_asked(&asked)?;
     let this = std::env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
@@ -57,7 +59,7 @@ pub(super) fn run(service: &Arc<dyn Service>, settings: &Settings, at: &str, arg
     // Ctrl-C is for this process, which first has the cluster forget the node.
     command.process_group(0).arg("--stop-at-end-of-input").env("ONEBOX_VOTE", "false").stdin(Stdio::piped());
     let mut child = command.spawn().map_err(|error| format!("cannot start a node: {error}"))?;
-    let followed = follow(schema, settings, (at, own), target, &mut child, &asked);
+    let followed = follow(schema, settings, (at, own), (partition, target), &mut child, &asked);
     drop(child.stdin.take());
     let ended = child.wait().map_err(|error| format!("cannot wait for the node: {error}"))?;
     let applied = followed?;
@@ -85,7 +87,7 @@ fn follow(
     schema: &Schema,
     settings: &Settings,
     (at, own): (&str, &str),
-    target: u64,
+    (partition, target): (u32, u64),
     child: &mut Child,
     asked: &AtomicBool,
 ) -> Result<u64, String> {
@@ -93,7 +95,7 @@ fn follow(
     loop {
         thread::sleep(LOOK_AGAIN);
         // It may be starting, or starting again with what it has fetched.
-        let Ok(ClusterStatus { node, applied, learners, .. }) = operate::status(schema, settings, own) else {
+        let Ok(ClusterStatus { node, applied, learners, .. }) = operate::status(schema, settings, own, partition) else {
             if let Ok(Some(ended)) = child.try_wait() {
                 return Err(format!("the node that was to follow ended with {ended}; what it said is above"));
             }

@@ -1,0 +1,237 @@
+//! All partitions of a node: which one a tenant is of, and who of them is spoken to.
+//!
+//! A partition has a log, a state and a leader of its own, and threads of its own on every node. How many there are is said when a
+//! node begins, and stays. A tenant is of the partition that its name hashes to, with all its rows and requests.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use onebox_client::placement;
+use onebox_gateway::Health;
+use onebox_service::Service;
+use onebox_service::attempt::RequestId;
+use tokio::time::Instant;
+
+use crate::identity::write_durably;
+use crate::link::{Link, parse_request_id};
+use crate::peers::wire::{Ask, ToReplica, Told};
+use crate::peers::{Ear, Peers, Responder};
+
+/// Partitions at most: each has four threads and a log of its own on every node.
+pub(crate) const PARTITIONS_MAX: u32 = 64;
+/// Between two looks whether leaders are spread evenly.
+const SPREAD_LOOK: Duration = Duration::from_secs(2);
+/// How long a node that did not take over is not asked again.
+const SPREAD_AGAIN: Duration = Duration::from_secs(60);
+
+/// How many partitions there are, as the data directory says; said now, if it is new.
+///
+/// `asked` is what the settings say, 0 for nothing; `told` what the cluster says that is joined.
+///
+/// # Errors
+/// A sentence.
+pub(crate) fn count(data: &Path, asked: u32, told: Option<u32>) -> Result<u32, String> {
+    let path = data.join("partitions");
+    let shown = path.display();
+    let known = match fs::read_to_string(&path) {
+        Ok(text) => {
+            let count = text.trim().parse().ok().filter(|count| (1..=PARTITIONS_MAX).contains(count));
+            Some(count.ok_or_else(|| format!("{shown} does not hold a number of partitions; restore it, or start with an empty --data"))?)
+        }
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(format!("cannot read {shown}: {error}")),
+        // Before there were several, there was one.
+        Err(_) => data.join("log").exists().then_some(1),
+    };
+    let count = known.or(told).unwrap_or(asked.max(1));
+    if asked != 0 && asked != count {
+        return Err(format!(
+            "the setting partitions is {asked}, and there are {count}: how many there are is said once, when a cluster begins; leave \
+             the setting out"
+        ));
+    }
+    if known.is_none() {
+        write_durably(data, "partitions", &format!("{count}\n")).map_err(|error| format!("cannot write {shown}: {error}"))?;
+    }
+    Ok(count)
+}
+
+/// Where a partition's data is.
+pub(crate) fn folder_of(data: &Path, partition: u32, partitions: u32) -> PathBuf {
+    if partitions == 1 { data.to_owned() } else { data.join(format!("partition-{partition}")) }
+}
+
+/// The links of all partitions, in order.
+pub(crate) struct Partitions(Vec<Arc<Link>>);
+
+impl Partitions {
+    pub(crate) fn new(links: Vec<Arc<Link>>) -> Arc<Partitions> {
+        Arc::new(Partitions(links))
+    }
+
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<Link>> {
+        self.0.iter()
+    }
+
+    /// The one that speaks for the node where any will do.
+    pub(crate) fn first(&self) -> &Arc<Link> {
+        &self.0[0]
+    }
+
+    pub(crate) fn service(&self) -> &Arc<dyn Service> {
+        self.first().service()
+    }
+
+    fn get(&self, partition: u32) -> Option<&Arc<Link>> {
+        self.0.get(partition as usize)
+    }
+
+    /// The one that a tenant is of.
+    pub(crate) fn of_tenant(&self, tenant: &str) -> &Arc<Link> {
+        &self.0[placement(tenant, self.0.len() as u32) as usize]
+    }
+
+    /// The one that an id of a request names, and the request.
+    pub(crate) fn of_request(&self, id: &str) -> Option<(&Arc<Link>, RequestId)> {
+        let (partition, id) = parse_request_id(id, self.0.len() as u32)?;
+        Some((self.get(partition)?, id))
+    }
+
+    pub(crate) fn set_peers(&self, peers: &Arc<Peers>) {
+        self.all().for_each(|link| link.set_peers(Arc::clone(peers)));
+    }
+
+    /// Ready when each is; else why the first that is not is not.
+    pub(crate) fn health(&self) -> Health {
+        let unready = self.all().map(|link| (link.partition, link.health())).find(|(_, health)| !health.ready);
+        match unready {
+            None => self.first().health(),
+            Some((_, health)) if self.0.len() == 1 => health,
+            Some((partition, Health { reason, ready })) => Health { ready, reason: format!("partition {partition}: {reason}") },
+        }
+    }
+
+    /// The node is stopping, and stays so.
+    pub(crate) fn set_stopping(&self, reason: &str) {
+        self.all().for_each(|link| link.set_stopping(reason.to_owned()));
+    }
+
+    /// Whether other nodes vote beside this one.
+    pub(crate) fn is_among_others(&self) -> bool {
+        self.all().any(|link| link.is_among_others())
+    }
+
+    /// Hands leaders over until each node leads as many partitions as the others, give or take one. Runs as long as the node.
+    pub(crate) async fn spread_leaders(self: Arc<Partitions>, me: u64) {
+        let mut in_vain: HashMap<u64, Instant> = HashMap::new();
+        let mut led_before = Vec::new();
+        loop {
+            tokio::time::sleep(SPREAD_LOOK).await;
+            in_vain.retain(|_, until| *until > Instant::now());
+            let seats: Vec<Seat> = self.all().filter_map(|link| Seat::of(link)).collect();
+            let led: Vec<u32> = seats.iter().filter(|seat| seat.leader == me).map(|seat| seat.partition).collect();
+            // What has just moved may move again by itself.
+            let is_settled = led == led_before && seats.len() == self.0.len();
+            led_before = led;
+            let stopping = !self.first().health().ready;
+            if let Some((partition, to)) = next_move(&seats, me, |node| in_vain.contains_key(&node))
+                && is_settled
+                && !stopping
+                && let Some(link) = self.get(partition)
+            {
+                tracing::info!(partition, to = format!("{to:x}"), "hands a partition over: this node leads more than its share");
+                if !link.hand_over(to).await {
+                    in_vain.insert(to, Instant::now() + SPREAD_AGAIN);
+                }
+            }
+        }
+    }
+}
+
+/// Who leads a partition, and who could.
+#[derive(Debug, Clone)]
+struct Seat {
+    partition: u32,
+    leader: u64,
+    voters: Vec<u64>,
+}
+
+impl Seat {
+    /// Nothing while nobody is known to lead, or the members change.
+    fn of(link: &Link) -> Option<Seat> {
+        let standing = link.standing().filter(|standing| !standing.members.is_joint())?;
+        Some(Seat { partition: link.partition, leader: standing.status.leader?.0, voters: standing.members.voters })
+    }
+}
+
+/// The partition that a node had better hand over, and to whom: to one that leads at least two fewer.
+fn next_move(seats: &[Seat], me: u64, is_out: impl Fn(u64) -> bool) -> Option<(u32, u64)> {
+    let leads = |node: u64| seats.iter().filter(|seat| seat.leader == node).count();
+    let mine = leads(me);
+    let moves = seats.iter().filter(|seat| seat.leader == me).flat_map(|seat| seat.voters.iter().map(|voter| (seat.partition, *voter)));
+    moves.filter(|(_, to)| *to != me && !is_out(*to) && leads(*to) + 2 <= mine).min_by_key(|(partition, to)| (leads(*to), *partition, *to))
+}
+
+impl Ear for Partitions {
+    fn replica(&self, said: ToReplica) {
+        if let Some(message) = said.message
+            && let Some(link) = self.get(said.partition)
+        {
+            link.hear(message);
+        }
+    }
+
+    fn ask(&self, responder: Responder, ask: Ask) {
+        // Who asks for a partition that is not there is of another cluster, and was not let in.
+        if let Some(link) = self.get(ask.partition) {
+            link.ask(responder, ask);
+        }
+    }
+
+    fn told(&self, node: u64, told: Told) {
+        if let Some(link) = self.get((told.number % u64::from(PARTITIONS_MAX)) as u32) {
+            link.told(node, told);
+        }
+    }
+
+    fn lost(&self, node: u64) {
+        self.all().for_each(|link| link.lost(node));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seats(leaders: &[u64], voters: &[u64]) -> Vec<Seat> {
+        let seat = |(partition, leader): (u32, &u64)| Seat { partition, leader: *leader, voters: voters.to_vec() };
+        (0..).zip(leaders).map(seat).collect()
+    }
+
+    #[test]
+    fn leaders_move_until_each_node_has_its_share_and_no_further() {
+        for partitions in 1..12 {
+            let mut leaders = vec![1; partitions];
+            let mut moves = 0;
+            while let Some((node, (partition, to))) =
+                [1, 2, 3].into_iter().find_map(|node| Some((node, next_move(&seats(&leaders, &[1, 2, 3]), node, |_| false)?)))
+            {
+                assert_eq!(leaders[partition as usize], node);
+                leaders[partition as usize] = to;
+                moves += 1;
+            }
+            let led = [1, 2, 3].map(|node| leaders.iter().filter(|leader| **leader == node).count());
+            assert!(led.iter().max() <= led.iter().min().map(|least| least + 1).as_ref(), "{led:?}");
+            assert_eq!(moves, partitions - led[0], "each moved once");
+        }
+    }
+
+    #[test]
+    fn who_did_not_take_over_is_left_alone_and_a_lone_partition_stays() {
+        assert_eq!(next_move(&seats(&[1], &[1, 2, 3]), 1, |_| false), None);
+        assert_eq!(next_move(&seats(&[1, 1, 1], &[1, 2, 3]), 1, |node| node == 2), Some((0, 3)));
+        assert_eq!(next_move(&seats(&[1, 1, 1], &[1, 2, 3]), 2, |_| false), None, "it leads none");
+    }
+}

@@ -1,0 +1,155 @@
+//! A cluster of several partitions: tenants and leaders are spread, and a lost node costs nobody an answer. And reads that any node answers.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::thread;
+
+use serde_json::json;
+
+use crate::client::{Ask, Connection, number};
+use crate::cluster::Cluster;
+use crate::server::{Server, await_condition};
+use crate::turn;
+
+const TENANTS: usize = 12;
+/// Writes of all tenants together, before and after a node is lost.
+const WRITES: i64 = 600;
+
+/// A tenant with one shelf and one product on it.
+struct Tenant {
+    name: String,
+    on_hand: AtomicI64,
+}
+
+impl Tenant {
+    fn new(connection: &mut Connection, number: usize) -> Tenant {
+        let name = format!("tenant-{number}");
+        connection.succeed(&Ask::post("/onebox/v1/tenants", &json!({ "name": name })));
+        let tenant = Tenant { name, on_hand: AtomicI64::new(0) };
+        // A tenant numbers what it has from 1 on.
+        connection.succeed(&tenant.of(Ask::post("/v1/products", &json!({ "skus": ["GPU"] }))));
+        connection.succeed(&tenant.of(Ask::post("/v1/locations", &json!({ "locations": [{"name": "shelf"}] }))));
+        tenant
+    }
+
+    fn of(&self, ask: Ask) -> Ask {
+        ask.with("Onebox-Tenant", self.name.clone())
+    }
+
+    fn put_one(&self, connection: &mut Connection) {
+        let next = self.on_hand.load(Ordering::Relaxed) + 1;
+        let put = Ask::post("/v1/locations/2/stock", &json!({ "product": "1", "change": "1" })).keyed(format!("put {next}"));
+        assert_eq!(number(&connection.succeed(&self.of(put))["onHand"]), next, "{}", self.name);
+        self.on_hand.store(next, Ordering::Relaxed);
+    }
+
+    fn stock(&self) -> Ask {
+        self.of(Ask::get("/v1/locations/2/stock"))
+    }
+}
+
+/// How many partitions each node leads, as the operator is shown.
+fn led(cluster: &Cluster) -> Vec<usize> {
+    let status = cluster.operate(&["status"]).expect("a node answers");
+    let leaders: Vec<&str> = status.lines().filter(|line| line.contains(" leader ")).map(|line| &line[..16]).collect();
+    let mut nodes = leaders.clone();
+    nodes.sort_unstable();
+    nodes.dedup();
+    nodes.iter().map(|node| leaders.iter().filter(|leader| leader == &node).count()).collect()
+}
+
+#[test]
+fn tenants_and_leaders_are_spread_and_a_lost_node_costs_no_tenant_an_answer() {
+    let _turn = turn();
+    let mut cluster = Cluster::start_partitioned("partitions", "4");
+    let mut connection = cluster.server(0).connect();
+    let tenants: Vec<Tenant> = (0..TENANTS).map(|number| Tenant::new(&mut connection, number)).collect();
+    await_condition("every node leads its share", || {
+        let led = led(&cluster);
+        led.len() == 3 && led.iter().sum::<usize>() == 4
+    });
+    a_token_and_an_id_say_which_partition_they_are_of(&cluster, &tenants);
+    let written = || tenants.iter().map(|tenant| tenant.on_hand.load(Ordering::Relaxed)).sum::<i64>();
+    let enough = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for (turn, tenant) in tenants.iter().enumerate() {
+            let (mut connection, enough) = (cluster.server(1 + turn % 2).connect(), &enough);
+            scope.spawn(move || {
+                while !enough.load(Ordering::Relaxed) {
+                    tenant.put_one(&mut connection);
+                }
+            });
+        }
+        await_condition("every tenant works", || written() >= WRITES);
+        cluster.take(0).kill();
+        let before = written();
+        await_condition("every tenant goes on", || written() >= before + WRITES);
+        enough.store(true, Ordering::Relaxed);
+    });
+    cluster.start_node(0);
+    cluster.await_all_ready();
+    for server in [0, 1, 2].map(|node| cluster.server(node)) {
+        let mut connection = server.connect();
+        for tenant in &tenants {
+            let shown = connection.succeed(&tenant.stock());
+            assert_eq!(number(&shown["items"][0]["onHand"]), tenant.on_hand.load(Ordering::Relaxed), "{}", tenant.name);
+        }
+    }
+    await_condition("every node leads its share again", || led(&cluster).len() == 3);
+    the_number_of_partitions_stays(&mut cluster);
+}
+
+fn a_token_and_an_id_say_which_partition_they_are_of(cluster: &Cluster, tenants: &[Tenant]) {
+    let mut connection = cluster.server(2).connect();
+    let mut partitions = Vec::new();
+    for tenant in tenants {
+        let reply = connection.ask(&tenant.of(Ask::post("/v1/products", &json!({ "skus": ["CPU"] }))));
+        let token = reply.header("onebox-position").expect("every answer has a position").to_owned();
+        let id = reply.header("onebox-request-id").expect("every answer has an id").to_owned();
+        let outcome = connection.succeed(&Ask::get(format!("/onebox/v1/requests/{id}")));
+        assert_eq!(outcome["outcome"], "TOOK_EFFECT", "{id}");
+        partitions.push((token.split('-').nth(1).expect("a token names its partition").to_owned(), token));
+    }
+    let first = &partitions[0];
+    let other = partitions.iter().position(|(partition, _)| *partition != first.0).expect("tenants are spread");
+    for (tenant, status) in [(&tenants[0], 200), (&tenants[other], 400)] {
+        let reply = connection.ask(&tenant.stock().with("Onebox-Read", format!("at-least {}", first.1)));
+        assert_eq!(reply.status, status, "{reply}");
+    }
+    for id in ["p4-1-1-1", "1-1-1", "p0-1-1", "p00-1-1-1"] {
+        assert_eq!(connection.ask(&Ask::get(format!("/onebox/v1/requests/{id}"))).code(), "INVALID_ARGUMENT", "{id}");
+    }
+}
+
+fn the_number_of_partitions_stays(cluster: &mut Cluster) {
+    let data = cluster.data(2);
+    cluster.take(2).stop();
+    let settings = [("ONEBOX_PEER_LISTEN", "127.0.0.1:0"), ("ONEBOX_PARTITIONS", "2")];
+    let (code, log) = Server::spawn(&data, "127.0.0.1:0", &settings).exit();
+    assert!(code == Some(1) && log.contains("the setting partitions is 2, and there are 4"), "{log}");
+    cluster.start_node(2);
+    cluster.await_all_ready();
+}
+
+/// A node that has lost the others knows no more than it has, and says that to who asks for no more.
+#[test]
+fn a_node_that_is_alone_answers_stale_reads_and_those_of_a_position_that_it_has() {
+    let _turn = turn();
+    let mut cluster = Cluster::start_partitioned("reads", "1");
+    let mut connection = cluster.server(2).connect();
+    let tenant = Tenant::new(&mut connection, 1);
+    tenant.put_one(&mut connection);
+    let token = connection.ask(&tenant.stock()).header("onebox-position").expect("every answer has a position").to_owned();
+    let (place, index) = token.rsplit_once('-').expect("a token has an index");
+    let index = u64::from_str_radix(index, 16).expect("a token has an index, in hexadecimal");
+    let ahead = format!("at-least {place}-{:x}", index + 1_000);
+    let reached = format!("at-least {token}");
+    assert_eq!(connection.ask(&tenant.stock().with("Onebox-Read", reached.clone())).status, 200, "it comes to have it");
+    (0..2).for_each(|node| cluster.take(node).kill());
+    for (read, status) in [("stale", 200), (reached.as_str(), 200), (ahead.as_str(), 504), ("linearizable", 504), ("newest", 400)] {
+        let reply = connection.ask(&tenant.stock().with("Onebox-Read", read).with("Onebox-Timeout", "400ms"));
+        assert_eq!(reply.status, status, "{read}: {reply}");
+        if status == 200 {
+            assert_eq!(number(&reply.json()["items"][0]["onHand"]), 1, "{read}");
+        }
+    }
+}
