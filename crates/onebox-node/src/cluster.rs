@@ -14,9 +14,9 @@ use onebox_store::names::NodeId;
 
 use crate::identity::write_durably;
 use crate::link::Link;
+use crate::peers::Book;
 use crate::peers::tls::Security;
 use crate::peers::wire::{Hello, Known, Order, OrderKind};
-use crate::peers::Book;
 use crate::{partitions, peers};
 
 /// Between two tries to reach the node through which a cluster is joined.

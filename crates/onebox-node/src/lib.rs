@@ -25,6 +25,7 @@ mod seats;
 mod settings;
 mod tokens;
 
+pub use onebox_client::placement;
 pub use onebox_gateway::{SpecAnswers, SpecAsk, SpecForm};
 
 pub use look::look;

@@ -20,8 +20,8 @@ use onebox_service::{Code, MethodId, Refusal, Schema, Service, Time};
 use onebox_store::LogIndex;
 use tokio::sync::oneshot;
 
-use crate::peers::wire::{Ask, Order, Packet, Question, Said, SentAttempt, SentId, SentRead, ToReplica, Told};
 use crate::partitions::PARTITIONS_MAX;
+use crate::peers::wire::{Ask, Order, Packet, Question, Said, SentAttempt, SentId, SentRead, ToReplica, Told};
 use crate::peers::{NotSent, Peers, Responder};
 use crate::tokens::Tokens;
 

@@ -201,13 +201,7 @@ async fn take_place(settings: &Settings, node: NodeId, service: &str) -> Result<
 
 impl Place {
     /// Talks to the others from now on, and becomes a voter if this node is to.
-    fn occupy(
-        self,
-        runtime: &tokio::runtime::Runtime,
-        partitions: &Arc<Partitions>,
-        me: PeerId,
-        (service, vote): (&'static str, bool),
-    ) {
+    fn occupy(self, runtime: &tokio::runtime::Runtime, partitions: &Arc<Partitions>, me: PeerId, (service, vote): (&'static str, bool)) {
         let Place { cluster, book, security, listener } = self;
         let identity = Identity { service, cluster: cluster.name(), node: me.0, partitions: partitions.first().partitions };
         let ear: Arc<dyn Ear> = Arc::clone(partitions) as Arc<dyn Ear>;

@@ -159,26 +159,14 @@ const BASE_ASIDE: &str = "base.damaged";
 
 /// Opens what is on the disk, without the base if that is damaged.
 fn open_or_remake(data: &Path, disk: &Arc<dyn Disk>, service: &Arc<dyn Service>, setup: Setup) -> Result<Opened, StartError> {
-    let node = PeerId::of(setup.node);
     let first = open(disk, service, setup.clone());
-    let opened = match first {
+    match first {
         Err(fault) if is_damage_of_the_base(&fault) && may_be_remade(data) => {
             set_base_aside(&**disk, &fault)?;
-            open(disk, service, setup)
+            Ok(open(disk, service, setup)?)
         }
-        opened => opened,
-    };
-    opened.map_err(|fault| {
-        // Without a base everything is to be read from the log.
-        let lacks_log = fault.kind == FaultKind::Damage && fault.file.starts_with("log/");
-        if !lacks_log || !data.join(BASE_ASIDE).exists() {
-            return StartError::Fault(fault);
-        }
-        StartError::Other(format!(
-            "the base was damaged and is kept as {BASE_ASIDE}, and the log here does not reach back far enough to make it anew ({fault}). \
-             Let a new node take this one's place: cluster remove {node}, then start with an empty --data and --join"
-        ))
-    })
+        opened => Ok(opened?),
+    }
 }
 
 fn set_base_aside(disk: &dyn Disk, fault: &Fault) -> Result<(), StartError> {

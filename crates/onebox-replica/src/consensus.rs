@@ -569,7 +569,6 @@ impl Consensus {
         let (from, to) = (self.applied().max(self.handed_over) + 1, log.committed.min(log.persisted) + 1);
         self.node.mut_store().fetch(from, to)
     }
-
 }
 
 fn is_about_a_vote(kind: ConsensusKind) -> bool {

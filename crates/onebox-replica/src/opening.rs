@@ -47,10 +47,7 @@ impl Replica {
         log_reaches(&log, applied)?;
         let id = PeerId::of(node);
         let begun = Begun::of(base.membership.or(log.membership), &beginning, id)?;
-        if lost.is_some() && begun.membership.voters == [id.0] {
-            return Err(nobody_has_it(applied));
-        }
-        let hollow = begun.membership.is_empty() || lost.is_some();
+        let hollow = is_hollow(&begun.membership, id, lost)?;
         if !begun.membership.is_empty() {
             state.set_membership(begun.membership.encode());
         }
@@ -136,9 +133,14 @@ fn lost_base(disk: &dyn Disk, options: LogOptions, applied: LogIndex) -> Result<
     Ok(log::begins_behind(disk, options)?.filter(|(behind, _)| *behind > LogIndex(0)))
 }
 
-fn nobody_has_it(behind: LogIndex) -> Fault {
-    let detail = format!("base.redb is gone, the log has what came after entry {behind}, and no other voter has the state");
-    Fault::new(FaultKind::Damage, "open", "log", detail)
+fn is_hollow(membership: &Membership, id: PeerId, lost: Option<(LogIndex, Term)>) -> Result<bool, Fault> {
+    match lost {
+        Some((behind, _)) if membership.voters == [id.0] => {
+            let detail = format!("base.redb is gone, the log has what came after entry {behind}, and no other voter has the state");
+            Err(Fault::new(FaultKind::Damage, "open", "log", detail))
+        }
+        lost => Ok(membership.is_empty() || lost.is_some()),
+    }
 }
 
 fn log_reaches(log: &log::Opened, applied: LogIndex) -> Result<(), Fault> {

@@ -27,7 +27,14 @@ impl Partition {
     pub(crate) fn new(members: Membership, workload: Box<dyn Workload>) -> Partition {
         let mut judge = Judge::default();
         judge.executed.members(members.clone());
-        Partition { members: (LogIndex(0), members), workload, operations: Vec::new(), judge, answered_since_healing: false, told: LogIndex(0) }
+        Partition {
+            members: (LogIndex(0), members),
+            workload,
+            operations: Vec::new(),
+            judge,
+            answered_since_healing: false,
+            told: LogIndex(0),
+        }
     }
 
     /// What the service promises of a state that readers see.

@@ -36,8 +36,7 @@ const MUTANTS: [(&str, u64); 22] = [
 ];
 
 /// Those that take many seeds, at the median.
-const SLOW: [&str; 3] =
-    ["an old term's entry committed by count", "a vote counted twice", "damage cut like a torn end"];
+const SLOW: [&str; 3] = ["an old term's entry committed by count", "a vote counted twice", "damage cut like a torn end"];
 
 fn setting(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(otherwise)

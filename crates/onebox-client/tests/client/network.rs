@@ -85,7 +85,9 @@ fn whoever_is_silent_is_left_for_the_next() {
 fn a_read_is_asked_again_and_what_is_overloaded_is_not() {
     let mut table = Table { client: NetworkClient::new(vec![7, 8]), uptime: 7 };
     let until = table.uptime + LONG;
-    let [Errand::Read { to: 7, number: 1, .. }] = table.client.read(table.now(), 1, "a read", Whom::Leader, until)[..] else { panic!("7 is asked") };
+    let [Errand::Read { to: 7, number: 1, .. }] = table.client.read(table.now(), 1, "a read", Whom::Leader, until)[..] else {
+        panic!("7 is asked")
+    };
     assert!(table.client.read_reply(table.now(), 7, 1, Reply::Elsewhere(Some(8))).is_empty());
     table.uptime += TICK;
     let [Errand::Read { to: 8, number: 1, read: "a read" }] = table.client.tick(table.now())[..] else { panic!("8 is asked") };

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use expect_test::expect;
+use onebox_gateway::Consistency;
 
 use crate::client::gateway;
 use crate::fake::{done, shelf_full};
@@ -153,4 +154,30 @@ async fn json_comes_over_http2_too() {
         header onebox-request-id: local-2
         message {"status":413,"title":"Payload Too Large","detail":"the body is larger than 1048576 bytes; send it in several requests","code":"RESOURCE_EXHAUSTED"}
     "#]]).await;
+}
+
+#[tokio::test]
+async fn what_a_read_must_see() {
+    let gateway = gateway().await;
+    let refused = |words: &str| format!("header Onebox-Read: {words}");
+    let asked = [
+        ("", Ok(Consistency::Linearizable)),
+        ("\nonebox-read: linearizable", Ok(Consistency::Linearizable)),
+        ("\nonebox-read: stale", Ok(Consistency::Stale)),
+        ("\nonebox-read: at-least p-3", Ok(Consistency::AtLeast("p-3".to_owned()))),
+        ("\nonebox-at-least: p-4", Ok(Consistency::AtLeast("p-4".to_owned()))),
+        ("\nonebox-read: fresh", Err(refused("\\\"fresh\\\" is not linearizable, stale, or at-least and an Onebox-Position"))),
+        ("\nonebox-read: at-least", Err(refused("\\\"at-least\\\" is not linearizable"))),
+        ("\nonebox-read: stale\nonebox-read: stale", Err(refused("it is given twice"))),
+        ("\nonebox-read: stale\nonebox-at-least: p-4", Err("it says the same as Onebox-Read: at-least; give one of the two".to_owned())),
+    ];
+    for (headers, expected) in asked {
+        let before = gateway.node.calls().len();
+        gateway.node.will(done(r#"{"items":[]}"#));
+        let told = gateway.ask(&format!("GET /v1/shelves/5?item=x{headers}")).await;
+        match expected {
+            Ok(consistency) => assert_eq!(gateway.node.calls()[before].consistency.clone(), consistency, "{headers}"),
+            Err(words) => assert!(told.contains("400 Bad Request") && told.contains(&words), "{headers}: {told}"),
+        }
+    }
 }

@@ -6,8 +6,8 @@ use onebox_service::{Code, Time};
 use onebox_store::LogIndex;
 
 use super::{Link, Out, Standing, lock};
-use crate::peers::wire::{self, Ask, Order, OrderKind, Question, Seen, SentRead, SentReply, SentStatus, Told};
 use crate::peers::Responder;
+use crate::peers::wire::{self, Ask, Order, OrderKind, Question, Seen, SentRead, SentReply, SentStatus, Told};
 
 impl Link {
     /// Asks the executor here for somebody else.

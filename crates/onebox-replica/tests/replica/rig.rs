@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use onebox_replica::replica::{Opened, Setup, TICK_MICROS};
 use onebox_replica::turn::{World, take_turn};
-use onebox_replica::{Beginning, Clock, Confirm, Consistency, Input, Job, Limits, Note, PeerMessage, PersistBatch, Query, Read, Replica, Stop, Token};
+use onebox_replica::{
+    Beginning, Clock, Confirm, Consistency, Input, Job, Limits, Note, PeerMessage, PersistBatch, Query, Read, Replica, Stop, Token,
+};
 use onebox_service::attempt::{Attempt, Command, Fate, Reply, RequestId, Sequence, SessionId};
 use onebox_service::execute::{self, Context};
 use onebox_service::keyspace::{self, PLATFORM_TABLE};

@@ -176,7 +176,8 @@ pub(super) fn durable_header(
         Err(HeaderFlaw::Newer { version, writer }) => Err(newer(&path, &format!("log format {version}"), &writer)),
         Ok(header) if header.number != number => Err(damage(format!("the header is that of segment {}", header.number))),
         Ok(header) if header.node != options.node => {
-            let detail = format!("it belongs to node {}, and this is node {}: give each node its own data directory", header.node, options.node);
+            let detail =
+                format!("it belongs to node {}, and this is node {}: give each node its own data directory", header.node, options.node);
             Err(Fault::new(FaultKind::Foreign, "read", path, detail))
         }
         Ok(header) => Ok(header),

@@ -8,9 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use clap::{Arg, ArgMatches, value_parser};
-use onebox_client::placement;
-use onebox_node::Settings;
 use onebox_node::operate::{self, ClusterStatus, Command};
+use onebox_node::{Settings, placement};
 use onebox_service::{Schema, Service};
 use onebox_spec::Catalogue;
 use onebox_spec::stage::rows_of;
