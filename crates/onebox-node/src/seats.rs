@@ -2,10 +2,11 @@
 //!
 //! A base that is damaged is set aside, and made anew from the log and the other nodes.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use onebox_replica::replica::Opened;
 use onebox_replica::{Beginning, Confirm, Input, PeerId, Replica, Setup, Stop};
@@ -142,11 +143,14 @@ pub(crate) fn without_a_damaged_base(exit: Exit, data: &Path, disk: &dyn Disk) -
     }
 }
 
-/// Whether there is a log, which holds what was promised to the others, and no base was set aside before: twice is no accident.
+/// Whether there is a log, which holds what was promised to the others, and no base was set aside a moment ago: twice is no accident.
 fn may_be_remade(data: &Path) -> bool {
     let has_log = std::fs::read_dir(data.join("log"))
         .is_ok_and(|mut entries| entries.any(|entry| entry.is_ok_and(|entry| entry.file_name().to_string_lossy().ends_with(".seg"))));
-    has_log && !data.join(BASE_ASIDE).exists()
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs() as i64);
+    // Its name was changed then, and nothing since.
+    let long_ago = std::fs::metadata(data.join(BASE_ASIDE)).map_or(true, |aside| now - aside.ctime() > ASIDE_AGAIN_SECONDS);
+    has_log && long_ago
 }
 
 /// Whether the base is what is damaged.
@@ -156,6 +160,8 @@ fn is_damage_of_the_base(fault: &Fault) -> bool {
 
 /// Where a damaged base is kept, for whoever wants to know what happened to it: the last one.
 const BASE_ASIDE: &str = "base.damaged";
+/// After so many seconds a base may be set aside again, in place of the last one.
+const ASIDE_AGAIN_SECONDS: i64 = 30;
 
 /// Opens what is on the disk, without the base if that is damaged.
 fn open_or_remake(data: &Path, disk: &Arc<dyn Disk>, service: &Arc<dyn Service>, setup: Setup) -> Result<Opened, StartError> {

@@ -11,14 +11,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use serde_json::json;
+
 use crate::balancers::{BALANCERS, Balancer};
+use crate::client::{Ask, Connection, text};
 use crate::filling;
 use crate::history::{DEADLINE, Load, Summary};
 use crate::network::{Network, address};
+use crate::next;
 use crate::number_from;
 use crate::random::Random;
 use crate::scratch::{Scratch, names_in};
-use crate::server::{Server, await_condition, command, command_after};
+use crate::server::{Server, await_condition, command, command_of};
 
 /// Machines there are: three nodes, and one for a node that comes and goes.
 const MACHINES: usize = 4;
@@ -31,6 +35,8 @@ const AFTER: Duration = Duration::from_secs(3);
 const ROOM_MIB: u64 = 1_000;
 /// Set for the run inside the namespaces.
 const INSIDE: &str = "ONEBOX_DRILL_INSIDE";
+/// Set to the service's next build.
+const NEXT: &str = "ONEBOX_DRILL_NEXT";
 const NAMESPACES: [&str; 4] = ["--user", "--map-root-user", "--net", "--mount"];
 
 type Happens = fn(&mut Machines);
@@ -46,8 +52,8 @@ const DRILLS: [(&str, &str, Happens); 15] = [
     ("lossy", "5 % of all packets are lost", lossy),
     ("full-disk", "the leader's disk is full", full_disk),
     ("damaged-log", "a follower's log is damaged while it is stopped; it says where, and a new node takes its place", damaged_log),
-    ("damaged-base", "a follower's base is damaged while it is stopped; it is made anew, or the node replaced", damaged_base),
-    ("damaged-running", "a follower's base is damaged while it runs; it is made anew, or the node replaced", damaged_running),
+    ("damaged-base", "a follower's base is damaged while it is stopped; it is made anew", damaged_base),
+    ("damaged-running", "a follower's base is damaged while it runs; it is made anew", damaged_running),
     ("replace", "a follower's disk is lost, and a new node takes its place", replace),
     ("rolling", "all nodes stop in order and start again, one after the other", rolling),
     ("members", "a fourth node joins, votes, and is removed", members),
@@ -56,6 +62,8 @@ const DRILLS: [(&str, &str, Happens); 15] = [
 /// The machines, and the nodes on them; counted from 1.
 struct Machines {
     nodes: Vec<Option<Server>>,
+    /// What each runs.
+    binaries: Vec<String>,
     network: Network,
     scratch: Scratch,
     random: Random,
@@ -65,8 +73,9 @@ impl Machines {
     fn start() -> Machines {
         let network = Network::start(MACHINES).unwrap_or_else(|why| panic!("{why}"));
         let nodes = (0..=MACHINES).map(|_| None).collect();
-        let mut machines =
-            Machines { nodes, network, scratch: Scratch::new("drills"), random: Random::new(number_from("ONEBOX_DRILL_SEED", 1)) };
+        let binaries = vec![env!("CARGO_BIN_EXE_inventory").to_owned(); MACHINES + 1];
+        let random = Random::new(number_from("ONEBOX_DRILL_SEED", 1));
+        let mut machines = Machines { nodes, binaries, network, scratch: Scratch::new("drills"), random };
         (1..=NODES).for_each(|machine| machines.start_node(machine));
         (2..=NODES).for_each(|machine| drop(machines.node(machine).await_line("is a voter of its cluster")));
         machines.await_calm();
@@ -86,7 +95,7 @@ impl Machines {
         let there = (1..=MACHINES).find(|other| self.nodes[*other].is_some());
         let join = there.map(|other| format!("{}:7400", address(other))).unwrap_or_default();
         let settings = [("ONEBOX_PEER_CLEAR_TEXT", "true"), ("ONEBOX_JOIN", &join), ("ONEBOX_HEARTBEAT_MS", "20")];
-        let mut command = command_after(&self.network.on(machine), &settings);
+        let mut command = command_of(&self.network.on(machine), &self.binaries[machine], &settings);
         command.arg("serve").arg("--data").arg(self.data(machine));
         command.args(["--listen", &format!("{}:8080", address(machine)), "--peer-listen", &format!("{}:7400", address(machine))]);
         command
@@ -247,6 +256,8 @@ fn full_disk(machines: &mut Machines) {
     // Until there is no room: that it ends with an error is what is wanted.
     let _ = Command::new("dd").args(["if=/dev/zero", &format!("of={}", ballast.display()), "bs=1M", "status=none"]).output();
     thread::sleep(LASTS);
+    assert_ne!(machines.leader(), leader, "one leads that has room");
+    machines.node(leader).await_line("the disk is nearly full");
     fs::remove_file(&ballast).expect("what filled the disk can be removed");
     machines.await_ready(leader);
     machines.take(leader).stop();
@@ -289,36 +300,26 @@ fn damage_base(machines: &Machines, machine: usize) {
 
 fn damaged_base(machines: &mut Machines) {
     let follower = machines.follower();
-    let (node, _) = machines.of_machine(follower).expect("it is a member");
     machines.take(follower).stop();
     damage_base(machines, follower);
     machines.nodes[follower] = Some(Server::run(machines.node_command(follower)));
-    heal_base(machines, follower, &node);
+    heal_base(machines, follower);
 }
 
-/// A node that has its log from the beginning makes a new base; another one says that a new node has to take its place.
-fn heal_base(machines: &mut Machines, machine: usize, node: &str) {
+/// The node makes a new base from its log, or fetches one if its log begins later, and starts again by itself.
+fn heal_base(machines: &mut Machines, machine: usize) {
     machines.node(machine).await_line("the base is damaged");
-    let mut is_remade = false;
-    await_condition("the node goes on or says why not", || {
+    await_condition("the node serves again", || {
         let log = machines.node(machine).log();
-        let after = log.rsplit("the base is damaged").next().unwrap_or_default();
-        is_remade = after.contains("serving ");
-        is_remade || after.contains("Let a new node take this one's place")
+        log.rsplit("the base is damaged").next().unwrap_or_default().contains("serving ")
     });
-    if is_remade {
-        return machines.await_ready(machine);
-    }
-    let (code, log) = machines.take(machine).exit();
-    assert_eq!(code, Some(1), "{log}");
-    put_in_its_place(machines, machine, node);
+    machines.await_ready(machine);
 }
 
 fn damaged_running(machines: &mut Machines) {
     let follower = machines.follower();
-    let (node, _) = machines.of_machine(follower).expect("it is a member");
     damage_base(machines, follower);
-    heal_base(machines, follower, &node);
+    heal_base(machines, follower);
 }
 
 fn replace(machines: &mut Machines) {
@@ -336,6 +337,30 @@ fn put_in_its_place(machines: &mut Machines, lost: usize, node: &str) {
     machines.node(lost).await_line("is a voter of its cluster");
 }
 
+/// The next build comes, goes, and comes for good: its version is put in force, after which the build before refuses the data.
+fn upgrade(machines: &mut Machines) {
+    let before = machines.binaries[1].clone();
+    let next = std::env::var(NEXT).expect("it was built");
+    roll(machines, &next);
+    assert_eq!(machines.supplier_of("early", 1), "", "nobody may record the new event yet");
+    roll(machines, &before);
+    roll(machines, &next);
+    machines.operate(&["activate"]);
+    assert_eq!(machines.supplier_of("late", 2), "ACME", "the new event is recorded, and every node knows it");
+    machines.take(3).stop();
+    machines.binaries[3] = before;
+    let (code, log) = Server::run(machines.node_command(3)).exit();
+    assert!(code == Some(1) && log.contains("version"), "{log}");
+    machines.binaries[3] = next;
+    machines.start_node(3);
+}
+
+/// Puts a build on every node, one after the other.
+fn roll(machines: &mut Machines, binary: &str) {
+    machines.binaries.fill(binary.to_owned());
+    rolling(machines);
+}
+
 fn rolling(machines: &mut Machines) {
     for machine in 1..=NODES {
         machines.take(machine).stop();
@@ -351,6 +376,18 @@ fn members(machines: &mut Machines) {
 }
 
 impl Machines {
+    /// Adds a product with a supplier on one node, and gives what another shows of it.
+    fn supplier_of(&self, name: &str, machine: usize) -> String {
+        let mut connection = Connection::open(nodes()[machine - 1]).expect("a node that is ready takes connections");
+        let products = json!({ "skus": [name], "supplier": "ACME" });
+        let product = connection.succeed(&Ask::post("/v1/products", &products))["products"][0].clone();
+        let location = connection.succeed(&Ask::post("/v1/locations", &json!({ "locations": [{ "name": name }] })));
+        let stock = format!("/v1/locations/{}/stock", text(&location["locations"][0]["id"]));
+        connection.succeed(&Ask::post(&stock, &json!({ "product": product, "change": "1" })));
+        let mut other = Connection::open(nodes()[machine]).expect("a node that is ready takes connections");
+        text(&other.succeed(&Ask::get(&stock))["items"][0]["supplier"]).to_owned()
+    }
+
     fn await_ready(&self, machine: usize) {
         await_condition("the node is ready", || self.node(machine).is_ready());
     }
@@ -397,16 +434,20 @@ fn told(name: &str, what: &str, summary: &Summary) {
 #[test]
 #[ignore = "it loads the machine and needs namespaces: cargo xtask drill"]
 fn drills_on_a_network() {
+    let wanted = std::env::var("ONEBOX_DRILL").unwrap_or_else(|_| "all".to_owned());
     if std::env::var_os(INSIDE).is_none() {
         let this = std::env::current_exe().expect("a test knows its binary");
         let mut command = Command::new("unshare");
+        if wanted == "upgrade" {
+            command.env(NEXT, next::build());
+        }
         command.args(NAMESPACES).arg(this).args(["--exact", "--ignored", "--nocapture", "drills::drills_on_a_network"]);
         let status = command.env(INSIDE, "1").status().expect("unshare can be started");
         assert!(status.success(), "a drill failed; the reason is above");
         return;
     }
-    let wanted = std::env::var("ONEBOX_DRILL").unwrap_or_else(|_| "all".to_owned());
-    let known: Vec<&str> = DRILLS.iter().map(|(name, ..)| *name).chain(["all", "mixed", "balancers", "join"]).chain(BALANCERS).collect();
+    let known: Vec<&str> =
+        DRILLS.iter().map(|(name, ..)| *name).chain(["all", "mixed", "balancers", "join", "upgrade"]).chain(BALANCERS).collect();
     assert!(known.contains(&wanted.as_str()), "there is no drill {wanted:?}; there are: {}", known.join(", "));
     let mut machines = Machines::start();
     let per_second = number_from("ONEBOX_DRILL_RATE", 2_000);
@@ -420,6 +461,11 @@ fn drills_on_a_network() {
     for (name, what, happens) in DRILLS.iter().filter(|(name, ..)| wanted == "all" || wanted == *name) {
         let summary = through(&mut machines, &load, &nodes(), &mut stock, happens);
         told(name, what, &summary);
+        errors += summary.errors.len();
+    }
+    if wanted == "upgrade" {
+        let summary = through(&mut machines, &load, &nodes(), &mut stock, upgrade);
+        told(&wanted, "the next build comes node by node, goes, comes again, and its version is put in force", &summary);
         errors += summary.errors.len();
     }
     if wanted == "join" {

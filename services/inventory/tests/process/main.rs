@@ -16,6 +16,7 @@ mod kill;
 mod load;
 mod mistakes;
 mod network;
+mod next;
 mod overload;
 mod partitions;
 mod pauses;

@@ -228,7 +228,12 @@ pub(crate) fn command(settings: &[(&str, &str)]) -> Command {
 
 /// The same, with a command line before it that runs it somewhere else.
 pub(crate) fn command_after(before: &[String], settings: &[(&str, &str)]) -> Command {
-    let words = before.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_inventory")]).collect::<Vec<_>>();
+    command_of(before, env!("CARGO_BIN_EXE_inventory"), settings)
+}
+
+/// The same, of another build.
+pub(crate) fn command_of(before: &[String], binary: &str, settings: &[(&str, &str)]) -> Command {
+    let words = before.iter().map(String::as_str).chain([binary]).collect::<Vec<_>>();
     let mut command = Command::new(words[0]);
     command.args(&words[1..]);
     for (name, _) in std::env::vars_os() {
