@@ -1,7 +1,7 @@
-//! One node over the network: what UpdateStock and GetStock take, over HTTP/JSON and over gRPC, with fsync on.
+//! One node, or several as a cluster, over the network: what UpdateStock and GetStock take, over HTTP/JSON and over gRPC, with fsync on.
 //!
-//! The server is a process of its own on an empty data directory; the load is one thread of this process. The raw rate
-//! of fdatasync on the same disk stands beside the figures, first and last. At the end the stock on hand must equal
+//! Each node is a process of its own on an empty data directory; the load is one thread of this process, and asks the first node, which
+//! leads. The raw rate of fdatasync on the same disk stands beside the figures, first and last. At the end the stock on hand must equal
 //! what was acknowledged.
 
 use std::fs;
@@ -39,6 +39,9 @@ struct Options {
     /// Seconds that each row of the table is measured.
     #[arg(long, value_name = "N", default_value_t = 5)]
     seconds: u64,
+    /// Nodes, all on this machine and its disk: one alone, or several as a cluster.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=9))]
+    nodes: u8,
     /// Numbers of clients.
     #[arg(long, value_name = "N,N", value_delimiter = ',', default_value = "1,16,64")]
     clients: Vec<usize>,
@@ -80,13 +83,17 @@ fn bench(options: &Options) -> Result<(), String> {
     let scratch = Scratch::under(options.data.as_deref().unwrap_or(&std::env::temp_dir()))?;
     let raw = || disk::measure(&scratch.0, RAW_SPAN).map_err(|error| format!("cannot measure {}: {error}", scratch.0.display()));
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    println!("one node, fsync on; server and load share {cores} cores; the load is one thread, one connection per client, closed loop");
+    let nodes = match options.nodes {
+        1 => "one node".to_owned(),
+        nodes => format!("a cluster of {nodes} nodes, asked at its leader"),
+    };
+    println!("{nodes}, fsync on; nodes and load share {cores} cores; the load is one thread, one connection per client, closed loop");
     let before = raw()?;
     disk::print(&before, " (before)");
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("cannot start the load's thread: {error}"))?;
-    let server = Server::start(&scratch.0.join("data"))?;
+    let server = Server::start(&scratch.0.join("data"), options.nodes)?;
     let warehouse = Warehouse::build(&server)?;
     let mut acknowledged = seed(&runtime, &server, &warehouse)?;
     println!("{}", warehouse.words());
@@ -104,7 +111,7 @@ fn bench(options: &Options) -> Result<(), String> {
         rows.push(row);
     }
     println!();
-    println!("cpu us: processor time per request, of the server and of the load; flushes: of the whole disk, per request");
+    println!("cpu us: processor time per request, of the server that is asked and of the load; flushes: of the whole disk, per request");
     let on_hand = warehouse.on_hand(&server)?;
     drop(server);
     let after = raw()?;
@@ -222,6 +229,7 @@ fn summary(options: &Options, cores: usize, (before, after): (&DiskRates, &DiskR
     });
     json!({
         "cores": cores,
+        "nodes": options.nodes,
         "seconds": options.seconds,
         "fdatasync_before": raw(before),
         "fdatasync_after": raw(after),

@@ -9,6 +9,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
+use onebox_node::Settings;
+use onebox_node::operate;
+use onebox_service::Service;
+
 use crate::load::http1;
 
 /// How long a server may take until it serves.
@@ -18,10 +22,11 @@ const START_POLL: Duration = Duration::from_millis(20);
 /// How long one question aside from the load may take.
 const ASK_TIME_MAX: Duration = Duration::from_secs(30);
 
-/// A running server.
+/// A running server, and the other nodes of its cluster if it has any.
 pub(crate) struct Server {
     child: Child,
     pub(crate) address: SocketAddr,
+    others: Vec<Server>,
 }
 
 /// The verb `serve`: the inventory service's own binary, whose command line it takes.
@@ -36,25 +41,48 @@ pub(crate) fn serve() -> ExitCode {
 }
 
 impl Server {
-    /// Starts a server on `data` and waits until it is ready.
+    /// Starts a node, or so many as a cluster, in folders of `data`, and waits until all are ready and vote.
     ///
     /// # Errors
     /// A sentence.
-    pub(crate) fn start(data: &Path) -> Result<Server, String> {
+    pub(crate) fn start(data: &Path, nodes: u8) -> Result<Server, String> {
+        if nodes == 1 {
+            return Server::start_one(data, &[]);
+        }
+        let peers = (0..nodes).map(|_| free_port().map(|address| address.to_string())).collect::<Result<Vec<String>, String>>()?;
+        let start = |(number, peer): (usize, &String)| {
+            let join = if number == 0 { "" } else { &peers[0] };
+            Server::start_one(&data.join(format!("node-{number}")), &[("ONEBOX_PEER_LISTEN", peer), ("ONEBOX_JOIN", join)])
+        };
+        let mut servers = peers.iter().enumerate().map(start).collect::<Result<Vec<Server>, String>>()?;
+        let until = Instant::now() + START_TIME_MAX;
+        let (schema, settings) = (inventory::Inventory.schema(), Settings::default());
+        while operate::status(schema, &settings, &peers[0], 0)?.voters.len() < servers.len() {
+            if Instant::now() > until {
+                return Err(format!("not every node votes after {START_TIME_MAX:?}"));
+            }
+            std::thread::sleep(START_POLL);
+        }
+        let others = servers.split_off(1);
+        let mut first = servers.pop().expect("there is a node");
+        first.others = others;
+        Ok(first)
+    }
+
+    fn start_one(data: &Path, settings: &[(&str, &str)]) -> Result<Server, String> {
         let words = |what: &str, error: std::io::Error| format!("{what}: {error}");
-        // Nobody else should take the port in the instant between; if somebody does, the server says so.
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-        let address = port.map_err(|error| words("cannot find a free port", error))?;
+        let address = free_port()?;
         let program = std::env::current_exe().map_err(|error| words("cannot find this program", error))?;
         let child = Command::new(program)
             .args(["serve", "--listen", &address.to_string(), "--data"])
             .arg(data)
             .env("ONEBOX_LOG_LEVEL", "warn")
+            .envs(settings.iter().copied())
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .spawn()
             .map_err(|error| words("cannot start the server", error))?;
-        let mut server = Server { child, address };
+        let mut server = Server { child, address, others: Vec::new() };
         let until = Instant::now() + START_TIME_MAX;
         loop {
             if matches!(server.ask(&http1::request("GET", "/health/ready", None)), Ok((200, _))) {
@@ -95,6 +123,12 @@ impl Server {
             }
         }
     }
+}
+
+/// Nobody else should take the port in the instant between; if somebody does, the server says so.
+fn free_port() -> Result<SocketAddr, String> {
+    let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    port.map_err(|error| format!("cannot find a free port: {error}"))
 }
 
 impl Drop for Server {

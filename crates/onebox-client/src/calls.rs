@@ -7,7 +7,7 @@ use onebox_service::buggify::buggify;
 use onebox_service::{Refusal, Time};
 
 use crate::client::Caller;
-use crate::{ATTEMPT_MICROS, LINGER_MICROS, LINGERING_MAX};
+use crate::{ATTEMPT_MICROS, LINGER_MICROS, LINGERING_MAX, RETRY_FIRST_MICROS};
 
 /// A request under way.
 #[derive(Debug)]
@@ -105,6 +105,13 @@ impl Calls {
                 call.ambiguous = true;
                 call.retry_at = Some(now);
             }
+        }
+    }
+
+    /// What waits to be sent again is to be sent now.
+    pub(crate) fn hurry(&mut self, now: u64) {
+        for call in self.under_way.values_mut().filter(|call| call.retry_at.is_some()) {
+            (call.retry_at, call.retry_wait) = (Some(now), RETRY_FIRST_MICROS);
         }
     }
 

@@ -31,6 +31,8 @@ pub enum Input {
     Reply(RequestId, Reply),
     /// Some time has passed.
     Tick,
+    /// Somebody is there who can answer: what waits to be sent again is sent now.
+    Hurry,
     /// The node has stopped for good: nothing sent will be answered any more.
     NodeStopped(String),
 }
@@ -126,6 +128,13 @@ impl Client {
             Input::Reply(id, reply) if (id.session, id.sequence) == OPENING => self.opened(now, reply),
             Input::Reply(id, reply) => self.reply(now, id, reply),
             Input::Tick => self.tick(now),
+            Input::Hurry => {
+                self.sessions.values_mut().for_each(|calls| calls.hurry(now.uptime));
+                if !self.opening {
+                    self.open_at = self.open_at.min(now.uptime);
+                }
+                self.tick(now);
+            }
             Input::NodeStopped(why) => self.node_stopped(&why),
         }
         std::mem::take(&mut self.effects)

@@ -117,6 +117,17 @@ impl<R: Clone> NetworkClient<R> {
         vec![Errand::Read { to, number, read }]
     }
 
+    /// A node leads from now on: whatever waited for one is asked of it at once.
+    pub fn leads(&mut self, now: Now, node: u64) -> Vec<Errand<R>> {
+        self.routes.elsewhere(self.routes.target(), Some(node));
+        for read in self.reads.values_mut().filter(|read| !read.silent) {
+            read.ask_at = now.uptime;
+        }
+        let mut errands = self.step(now, Input::Hurry);
+        errands.extend(self.tick(now));
+        errands
+    }
+
     /// Some time has passed.
     pub fn tick(&mut self, now: Now) -> Vec<Errand<R>> {
         if self.calls == 0 {

@@ -239,13 +239,23 @@ impl Link {
         if let Some(peers) = self.peers.get()
             && before.as_ref().is_none_or(|before| before.members != standing.members || standing.members.is_empty())
         {
-            let gone = before.map_or_else(Vec::new, |before| before.members.peers());
+            let gone = before.as_ref().map_or_else(Vec::new, |before| before.members.peers());
             gone.into_iter().filter(|peer| !standing.members.contains(*peer)).for_each(|peer| peers.forget(peer.0));
             let members: Vec<u64> = standing.members.peers().into_iter().map(|peer| peer.0).collect();
             let others = if members.is_empty() { peers.known().into_iter().map(|(node, ..)| node).collect() } else { members };
             // This one first: it knows who leads.
             let others = others.into_iter().filter(|node| *node != self.me);
             lock(&self.waiting).client.nodes_are(std::iter::once(self.me).chain(others).collect());
+        }
+        let led = |standing: &Standing| standing.status.leader.map(|leader| (leader.0, standing.status.term, standing.status.leads));
+        if let Some((leader, _, leads)) = led(&standing)
+            && (leader != self.me || leads)
+            && before.as_ref().and_then(led) != led(&standing)
+        {
+            let mut waiting = lock(&self.waiting);
+            let now = self.now();
+            let errands = waiting.client.leads(now, leader);
+            self.run(&mut waiting, now, errands, LogIndex(0));
         }
         let mut health = lock(&self.health);
         if !self.stopping.load(Ordering::Acquire) {
@@ -452,15 +462,11 @@ impl Link {
         self.position_at(LogIndex(0))
     }
 
-    /// Hands leadership to another node, if this one leads; whether that is begun.
-    pub(crate) async fn hand_over(&self, to: u64) -> bool {
-        let (sender, receiver) = oneshot::channel();
-        let sent = {
-            let mut waiting = lock(&self.waiting);
-            let number = waiting.out(self.me, Out::Order(sender));
-            self.input(Input::Transfer(Token(number), PeerId(to)))
-        };
-        sent.is_ok() && matches!(receiver.await, Ok(Reply::Done { .. }))
+    /// Hands leadership to another node, if this one leads. What comes of it shows in who leads.
+    pub(crate) fn hand_over(&self, to: u64) {
+        let number = lock(&self.waiting).next();
+        // Nobody waits for the answer, and a node that has no time for it now is asked again.
+        let _ = self.input(Input::Transfer(Token(number), PeerId(to)));
     }
 
     fn answer(&self, waiting: &mut Waiting, caller: Caller, answer: onebox_client::Answer, at: LogIndex) {

@@ -126,12 +126,19 @@ impl Partitions {
     /// Hands leaders over until each node leads as many partitions as the others, give or take one. Runs as long as the node.
     pub(crate) async fn spread_leaders(self: Arc<Partitions>, me: u64) {
         let mut in_vain: HashMap<u64, Instant> = HashMap::new();
+        let mut asked = None;
         let mut led_before = Vec::new();
         loop {
             tokio::time::sleep(SPREAD_LOOK).await;
             in_vain.retain(|_, until| *until > Instant::now());
             let seats: Vec<Seat> = self.all().filter_map(|link| Seat::of(link)).collect();
             let led: Vec<u32> = seats.iter().filter(|seat| seat.leader == me).map(|seat| seat.partition).collect();
+            if let Some((partition, to)) = asked.take()
+                && led.contains(&partition)
+            {
+                // While it is asked, writes wait.
+                in_vain.insert(to, Instant::now() + SPREAD_AGAIN);
+            }
             // What has just moved may move again by itself.
             let is_settled = led == led_before && seats.len() == self.0.len();
             led_before = led;
@@ -142,9 +149,8 @@ impl Partitions {
                 && let Some(link) = self.get(partition)
             {
                 tracing::info!(partition, to = format!("{to:x}"), "hands a partition over: this node leads more than its share");
-                if !link.hand_over(to).await {
-                    in_vain.insert(to, Instant::now() + SPREAD_AGAIN);
-                }
+                link.hand_over(to);
+                asked = Some((partition, to));
             }
         }
     }

@@ -22,7 +22,7 @@ pub(crate) struct Gateway {
     pub(crate) partition: usize,
     client: NetworkClient<AskedRead>,
     pub(crate) chance: Chance,
-    /// Of reads, which consistency they ask for.
+    /// Of reads, which consistency they ask for; and whether it hears of leaders.
     reads_chance: Chance,
     /// Which operation each caller waits for, and whoever asked for a read; and the position that its answer must have reached.
     operations: BTreeMap<u64, (usize, LogIndex)>,
@@ -116,6 +116,17 @@ impl Gateway {
         let reply = self.hear(answered);
         let errands = self.client.reply(at(now), from, id, reply);
         self.wishes(errands)
+    }
+
+    /// A machine says that it leads.
+    pub(crate) fn leads(&mut self, now: u64, machine: u64) -> Vec<Wish> {
+        let errands = self.client.leads(at(now), machine);
+        self.wishes(errands)
+    }
+
+    /// Whether it is told that somebody leads: it may be far from whoever is.
+    pub(crate) fn hears_of_leaders(&mut self) -> bool {
+        self.reads_chance.once_in(2)
     }
 
     /// What a machine says to a read.

@@ -98,6 +98,10 @@ impl World {
                 let wishes = self.gateways[to - machines].reply(self.now, from as u64, id, answered);
                 self.grant(to - machines, wishes);
             }
+            Packet::Leads => {
+                let wishes = self.gateways[to - machines].leads(self.now, from as u64);
+                self.grant(to - machines, wishes);
+            }
             Packet::ReadReply(reply) => {
                 let (number, answered) = *reply;
                 let wishes = self.gateways[to - machines].read_reply(self.now, from as u64, number, answered);
@@ -209,6 +213,15 @@ impl World {
         for gateway in 0..self.gateways.len() {
             self.gateways[gateway].ask_at = when;
             self.at(when, Event::Ask(gateway));
+        }
+    }
+
+    /// A gateway on a real node hears from the replica beside it who leads.
+    pub(crate) fn tell_of_leader(&mut self, SeatId { machine, partition }: SeatId) {
+        for gateway in (partition..self.gateways.len()).step_by(self.partitions.len()) {
+            if self.gateways[gateway].hears_of_leaders() {
+                self.send(machine, self.gateway_place(gateway), Packet::Leads);
+            }
         }
     }
 

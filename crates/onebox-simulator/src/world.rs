@@ -65,6 +65,8 @@ pub(crate) enum Packet {
     Read(Box<(u64, AskedRead)>),
     Reply(Box<(RequestId, Answered)>),
     ReadReply(Box<(u64, Answered)>),
+    /// The sender leads.
+    Leads,
 }
 
 /// What a replica said, where its state was, and its log time.
@@ -468,6 +470,7 @@ impl World {
                 if let Err((promise, words)) = self.partitions[partition].judge.leaders.leads(term, id) {
                     return self.broken(promise, words);
                 }
+                self.tell_of_leader(seat);
                 if self.now < self.unlucky_leaders_until {
                     let changes = self.machines[machine].chance.below(12);
                     self.machines[machine].lose_power_after(changes);

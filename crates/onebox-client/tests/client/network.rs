@@ -124,6 +124,23 @@ fn a_read_that_any_node_may_answer_goes_to_the_nearest_and_then_to_the_leader() 
     assert_eq!(again, Some(9), "that the nearest is silent says nothing of the leader");
 }
 
+/// Callers waited for the end of a pause that had grown, while a new leader was there already.
+#[test]
+fn what_waits_is_asked_of_a_new_leader_at_once() {
+    let (mut table, mut out) = Table::asking();
+    for _ in 0..6 {
+        table.hear(&out, Reply::Retry("nobody leads"));
+        out = table.next();
+    }
+    table.hear(&out, Reply::Retry("nobody leads"));
+    table.client.read(table.now(), 1, "a read", Whom::Leader, LONG);
+    assert!(table.client.read_reply(table.now(), table.client.target(), 1, Reply::Elsewhere(None)).is_empty());
+    let errands = table.client.leads(table.now(), 9);
+    assert_eq!(sent(&errands).map(|(to, attempt)| (to, attempt.id)), Some((9, out.1.id)), "it is the request that waited");
+    assert!(errands.iter().any(|errand| matches!(errand, Errand::Read { to: 9, number: 1, .. })), "{errands:?}");
+    assert!(table.client.leads(table.now(), 9).is_empty(), "what is asked is not asked twice");
+}
+
 #[test]
 fn members_may_change_and_whom_to_ask_stays_while_it_is_there() {
     let (mut table, out) = Table::asking();
