@@ -28,7 +28,8 @@ cargo xtask tidy
     pages, forgotten notes. Every finding is a line 'file:line: what is wrong; what to do'.
 
 cargo xtask bench [executor | replay | http | disk] [arguments]
-    The benchmarks, built in release. They print figures and never fail by the clock. Without a name: http.
+    The benchmarks, built in release. They print figures and never fail by the clock. Without a name: http, of one node, or of a
+    cluster with --nodes 3. bench/postgres measures the like of PostgreSQL, if it is there.
 
 cargo xtask simulate [arguments]
     The inventory on a simulated cluster, with faults, built in release; the arguments are those of 'inventory simulate'
@@ -52,7 +53,8 @@ cargo xtask drill [NAME | mixed | all]
     is. Judged afterwards: no error, every history linearizable, equal states. It needs root or user namespaces, ip, python3 and
     /dev/net/tun. NAME: kill, stop, pause, cut, one-way, other-way, slow, lossy, full-disk, damaged-log, damaged-base,
     damaged-running, replace, rolling, members; after deploy/install-balancers also haproxy, nginx, or balancers for both: the load
-    goes through the configurations in deploy. 'join' is not among all: a node joins 5 million rows [ONEBOX_DRILL_ROWS].
+    goes through the configurations in deploy. Not among all: 'join', a node
+    joins 5 million rows [ONEBOX_DRILL_ROWS]; 'upgrade', the nodes get a next build of the service, node by node, and back.
 
 cargo xtask help
     This.

@@ -164,7 +164,13 @@ impl Machines {
         self.start_node(MACHINES);
         meanwhile(self);
         self.node(MACHINES).await_line("is a voter of its cluster");
-        let (node, _) = self.of_machine(MACHINES).expect("it is a member");
+        let mut known = None;
+        // Whoever is asked may just be coming back, and learn it a moment later.
+        await_condition("the others know it", || {
+            known = self.of_machine(MACHINES);
+            known.is_some()
+        });
+        let (node, _) = known.expect("it was waited for");
         self.operate(&["remove", &node]);
         self.take(MACHINES).kill();
         fs::remove_dir_all(self.data(MACHINES)).expect("its data can be removed");
