@@ -95,6 +95,8 @@ pub struct Status {
     pub leader: Option<PeerId>,
     /// Everything up to here is known to be committed.
     pub committed: LogIndex,
+    /// Rows of a peer's snapshot that are fetched, and all that it has; while one is.
+    pub fetched: Option<(u64, u64)>,
 }
 
 /// An entry that was executed here and is not yet committed.
@@ -202,6 +204,7 @@ impl Replica {
             time: self.clock.last(),
             leader: self.consensus.leader(),
             committed: self.consensus.committed(),
+            fetched: self.snapshots.fetched(),
         }
     }
 

@@ -18,8 +18,8 @@ use crate::replica::Replica;
 
 /// Ticks after which a piece is asked for again.
 pub(crate) const ASK_AGAIN_TICKS: u64 = 10;
-/// Ticks after the last piece for which a snapshot, and the log behind it, is kept for a peer.
-const KEPT_TICKS: u64 = 200;
+/// Ticks after a peer last asked for a piece, or was given one, for which a snapshot, and the log behind it, is kept for it.
+const KEPT_TICKS: u64 = 1_000;
 
 /// Both sides of it.
 #[derive(Default)]
@@ -128,6 +128,11 @@ impl Snapshots {
         self.given.values().map(|given| given.source.facts().applied.index).min()
     }
 
+    /// Rows of the snapshot that is being fetched: those that are there, and all.
+    pub(crate) fn fetched(&self) -> Option<(u64, u64)> {
+        self.import.as_ref().map(|import| (import.rows(), import.facts().rows))
+    }
+
     /// Whether a piece is being written, which may take long.
     pub(crate) fn is_writing(&self) -> bool {
         self.writing
@@ -192,6 +197,10 @@ impl Replica {
         if !self.may_have_rows(to, &fetch) {
             return;
         }
+        if let Some(given) = self.snapshots.given.get_mut(&to) {
+            // The reader may be busy for long. Timeline to avoid: what is asked for again and again is forgotten before it is read.
+            given.used_at = self.ticks;
+        }
         self.snapshots.waiting.insert(to, fetch);
         self.read_rows();
     }
@@ -228,6 +237,9 @@ impl Replica {
         self.snapshots.reading = false;
         match read {
             Ok((to, piece)) => {
+                if let Some(given) = self.snapshots.given.get_mut(&to) {
+                    given.used_at = self.ticks;
+                }
                 self.say(to, PeerBody::Rows(*piece));
                 self.read_rows();
             }

@@ -268,6 +268,53 @@ fn snapshot_piece_bytes() {
     }
 }
 
+/// A flush took longer than a snapshot was kept for the peer that asked for it again and again: it began anew each time, and never had
+/// the whole.
+#[test]
+fn a_snapshot_is_kept_for_as_long_as_its_peer_asks_for_it() {
+    let limits = Limits { snapshot_piece_bytes: 2 << 10, ..Limits::default() };
+    let (mut peers, leader) = Peers::three(limits, Confirm::Replicated);
+    let session = peers.session(leader);
+    let (asker, giver) = (peers.ids[(leader + 1) % 3], peers.ids[leader]);
+    let write = |peers: &mut Peers, sequences: std::ops::Range<u64>| {
+        for sequence in sequences {
+            peers.rigs[leader].send(set(session, sequence, &format!("cell {sequence}"), &[7; 1_000]));
+            peers.settle(&mut |_, message| !matches!(message.body, Some(PeerBody::Rows(_))));
+        }
+    };
+    let fetch = |at, after| {
+        let body = Some(PeerBody::Fetch(Fetch { at, at_least: 0, after, diverged_at: 0 }));
+        Input::Peer(Box::new(PeerMessage { from: asker.0, to: giver.0, body, ..PeerMessage::default() }))
+    };
+    let given = |said: &[Box<PeerMessage>]| {
+        said.iter().rev().find_map(|message| match &message.body {
+            Some(PeerBody::Rows(rows)) => Some(rows.clone()),
+            _ => None,
+        })
+    };
+    write(&mut peers, 1..60);
+    peers.rigs[leader].inputs.push(fetch(0, bytes::Bytes::new()));
+    write(&mut peers, 60..61);
+    let first = given(&peers.said).expect("rows are given");
+    write(&mut peers, 61..120);
+    let after = first.rows.last().expect("the first piece has rows").key.clone();
+    peers.said.clear();
+    // The worker is busy: nothing is read for a long time, while the peer goes on asking.
+    let rig = &mut peers.rigs[leader];
+    for tick in 0..3_000 {
+        if tick % 10 == 0 {
+            rig.inputs.push(fetch(first.at, after.clone()));
+        }
+        rig.tick();
+        rig.turn();
+        rig.persist();
+    }
+    rig.work();
+    rig.turn();
+    let next = given(&std::mem::take(&mut rig.desk.messages)).expect("rows are given");
+    assert_eq!((next.at, next.after), (first.at, after), "the same snapshot goes on");
+}
+
 /// Writes at the leader, and gives how many segments each replica keeps in `log/` at most meanwhile, once it has flushed what is in them.
 fn kept(limits: Limits, passes: Passes<'_>) -> (usize, usize) {
     let (mut peers, leader) = Peers::three(limits, Confirm::Replicated);

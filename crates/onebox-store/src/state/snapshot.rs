@@ -119,6 +119,11 @@ impl SnapshotImport {
         &self.facts
     }
 
+    /// How many rows it has.
+    pub fn rows(&self) -> u64 {
+        self.sums.rows
+    }
+
     /// The last key that it has; empty before the first.
     pub fn last_key(&self) -> &[u8] {
         &self.last
