@@ -23,6 +23,8 @@ use crate::queries::Readers;
 
 /// Inputs that wait for the executor, beside its own queue.
 pub(crate) const INPUTS_WAITING_MAX: usize = 4_096;
+/// How much the background worker stands back behind other threads, of 19.
+const BACKGROUND_NICENESS: i32 = 10;
 /// Inputs that one turn takes at most.
 const INPUTS_PER_TURN_MAX: usize = 1_024;
 /// Ticks between two looks at the free space of the disk: a fifth of a second.
@@ -79,7 +81,12 @@ pub(crate) fn start(parts: Parts) {
     });
     spawn("worker", &events, {
         let disk = Arc::clone(&disk);
-        move || work_off(&*disk, &work_source, &sender)
+        move || {
+            // What it does takes long and is never urgent: where processors are scarce, requests go first. Where that may not be
+            // said, it is no matter.
+            let _ = rustix::process::nice(BACKGROUND_NICENESS);
+            work_off(&*disk, &work_source, &sender)
+        }
     });
     let world = Threads { frames, work, warm, link, readers, events: Arc::clone(&events), ended: false };
     let executor = Executor { replica: opened.replica, inputs, world, disk, clocks, tick, ticks: 0 };

@@ -53,7 +53,7 @@ impl Replica {
                 Ok(())
             }
             Some(PeerBody::Rows(piece)) => {
-                self.take_rows(piece);
+                self.take_rows(from, piece);
                 Ok(())
             }
             None => Err("a message of a kind that this version does not know".to_owned()),

@@ -18,6 +18,8 @@ use crate::replica::Replica;
 
 /// Ticks after which a piece is asked for again.
 pub(crate) const ASK_AGAIN_TICKS: u64 = 10;
+/// Ticks for which a giver may be silent before another is asked, for another snapshot.
+const SILENT_TICKS: u64 = 200;
 /// Ticks after a peer last asked for a piece, or was given one, for which a snapshot, and the log behind it, is kept for it.
 const KEPT_TICKS: u64 = 1_000;
 
@@ -30,6 +32,8 @@ pub(crate) struct Snapshots {
     /// A piece is being written.
     writing: bool,
     asked_at: Option<u64>,
+    /// Whose snapshot it is, and when it last gave some of it.
+    giver: Option<(PeerId, u64)>,
     /// For whom one is kept.
     given: BTreeMap<PeerId, Given>,
     /// A piece is being read.
@@ -171,19 +175,22 @@ impl Replica {
 
     fn ask_for_rows(&mut self) {
         let Some(at_least) = self.snapshots.wanted else { return };
-        let Some(leader) = self.consensus.leader().filter(|leader| *leader != self.consensus.id()) else { return };
+        let import = self.snapshots.import.as_ref().filter(|import| import.facts().applied.index >= at_least);
+        // Whoever has begun goes on, also when another leads by now: each has another snapshot.
+        let begun = self.snapshots.giver.filter(|(_, given_at)| import.is_some() && self.ticks - given_at <= SILENT_TICKS);
+        let leader = self.consensus.leader().filter(|leader| *leader != self.consensus.id());
+        let Some(giver) = begun.map(|(giver, _)| giver).or(leader) else { return };
         if self.snapshots.writing {
             return;
         }
         self.snapshots.asked_at = Some(self.ticks);
-        let import = self.snapshots.import.as_ref().filter(|import| import.facts().applied.index >= at_least);
         let fetch = Fetch {
             at: import.map_or(0, |import| import.facts().applied.index.0),
             at_least: at_least.0,
             after: import.map_or_else(Bytes::new, |import| Bytes::copy_from_slice(import.last_key())),
             diverged_at: self.divergence.at().map_or(0, |at| at.0),
         };
-        self.say(leader, PeerBody::Fetch(fetch));
+        self.say(giver, PeerBody::Fetch(fetch));
     }
 
     pub(crate) fn say(&mut self, to: PeerId, body: PeerBody) {
@@ -248,7 +255,7 @@ impl Replica {
     }
 
     /// A piece has come.
-    pub(crate) fn take_rows(&mut self, piece: SnapshotRows) {
+    pub(crate) fn take_rows(&mut self, from: PeerId, piece: SnapshotRows) {
         let snapshots = &mut self.snapshots;
         if snapshots.writing || snapshots.wanted.is_none_or(|at_least| piece.at < at_least.0) {
             return;
@@ -261,6 +268,7 @@ impl Replica {
             return;
         }
         let import = snapshots.import.take().filter(|_| next);
+        snapshots.giver = Some((from, self.ticks));
         self.divergence.helped(self.ticks);
         snapshots.writing = true;
         self.effects.jobs.push(Job::Import(Box::new(ImportJob { import, piece, node: self.node })));

@@ -299,8 +299,12 @@ fn a_snapshot_is_kept_for_as_long_as_its_peer_asks_for_it() {
     write(&mut peers, 61..120);
     let after = first.rows.last().expect("the first piece has rows").key.clone();
     peers.said.clear();
-    // The worker is busy: nothing is read for a long time, while the peer goes on asking.
+    // The worker is busy, with a piece for another: nothing is read for a long time, while the peer goes on asking.
+    let other = PeerBody::Fetch(Fetch { at: 0, at_least: 0, after: bytes::Bytes::new(), diverged_at: 0 });
+    let other = PeerMessage { from: peers.ids[(leader + 2) % 3].0, to: giver.0, body: Some(other), ..PeerMessage::default() };
     let rig = &mut peers.rigs[leader];
+    rig.inputs.push(Input::Peer(Box::new(other)));
+    rig.turn();
     for tick in 0..3_000 {
         if tick % 10 == 0 {
             rig.inputs.push(fetch(first.at, after.clone()));
@@ -309,8 +313,10 @@ fn a_snapshot_is_kept_for_as_long_as_its_peer_asks_for_it() {
         rig.turn();
         rig.persist();
     }
-    rig.work();
-    rig.turn();
+    for _ in 0..3 {
+        rig.work();
+        rig.turn();
+    }
     let next = given(&std::mem::take(&mut rig.desk.messages)).expect("rows are given");
     assert_eq!((next.at, next.after), (first.at, after), "the same snapshot goes on");
 }
