@@ -4,7 +4,7 @@
 //! node of it, starts empty, and asks the leader to take it in, first to follow and then to vote.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -85,7 +85,8 @@ pub(crate) async fn join(
     (service, asked): (&str, u32),
     at: &str,
 ) -> Result<Cluster, String> {
-    if fs::read_dir(data.join("log")).is_ok_and(|mut entries| entries.next().is_some()) {
+    let holds = |folder: PathBuf| fs::read_dir(folder.join("log")).is_ok_and(|mut entries| entries.next().is_some());
+    if holds(data.to_owned()) || holds(partitions::folder_of(data, 0, 2)) {
         return Err(format!("the data directory {} holds data already; to join the cluster at {at}, give an empty --data", data.display()));
     }
     let me = PeerId::of(node).0;

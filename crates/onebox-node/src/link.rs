@@ -29,6 +29,8 @@ use crate::tokens::Tokens;
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// How often the client looks at its deadlines and repetitions.
 const CLIENT_TICK: Duration = Duration::from_millis(20);
+/// Calls and reads that are asked of a new leader at once: of all nodes of a cluster of three together less than it has inputs.
+const HURRIED_MAX: usize = 1_024;
 /// Reads have ids of their own, under which nothing can have taken effect.
 pub(crate) const READ_ID: &str = "read-";
 
@@ -239,8 +241,6 @@ impl Link {
         if let Some(peers) = self.peers.get()
             && before.as_ref().is_none_or(|before| before.members != standing.members || standing.members.is_empty())
         {
-            let gone = before.as_ref().map_or_else(Vec::new, |before| before.members.peers());
-            gone.into_iter().filter(|peer| !standing.members.contains(*peer)).for_each(|peer| peers.forget(peer.0));
             let members: Vec<u64> = standing.members.peers().into_iter().map(|peer| peer.0).collect();
             let others = if members.is_empty() { peers.known().into_iter().map(|(node, ..)| node).collect() } else { members };
             // This one first: it knows who leads.
@@ -254,8 +254,11 @@ impl Link {
         {
             let mut waiting = lock(&self.waiting);
             let now = self.now();
-            let errands = waiting.client.leads(now, leader);
-            self.run(&mut waiting, now, errands, LogIndex(0));
+            // More would not fit the leader's inputs at once; they come in their own time.
+            if waiting.client.pending() <= HURRIED_MAX {
+                let errands = waiting.client.leads(now, leader);
+                self.run(&mut waiting, now, errands, LogIndex(0));
+            }
         }
         let mut health = lock(&self.health);
         if !self.stopping.load(Ordering::Acquire) {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use onebox_client::placement;
 use onebox_replica::{Beginning, Replica};
 use onebox_service::{Fault, Service, TenantId};
-use onebox_store::Disk;
 use onebox_store::state::View;
+use onebox_store::{Disk, LogIndex};
 
 use crate::folder::Folder;
 use crate::seats::setup;
@@ -32,6 +32,9 @@ pub fn look<T>(
     let disk: Arc<dyn Disk> = Arc::new(Folder::open(&partitions::folder_of(data, placement(tenant, count), count))?);
     let opened = Replica::open(&disk, Arc::clone(service), setup)?;
     let view = opened.replica.view();
+    if view.position().index == LogIndex(0) {
+        return Err(StartError::Other(format!("{} holds no state yet, or its base is gone", data.display())));
+    }
     let id = onebox_replica::tenant(view, tenant)?.ok_or_else(|| StartError::Other(format!("there is no tenant {tenant:?}")))?;
     Ok(look(view, id)?)
 }

@@ -127,7 +127,7 @@ pub fn serve(
     let in_cluster = place.is_some();
     if let Some(place) = place {
         place.occupy(&runtime, &partitions, me, (schema.service, settings.vote));
-        runtime.spawn(Arc::clone(&partitions).spread_leaders(me.0));
+        runtime.spawn(Arc::clone(&partitions).tend(me.0));
     }
     let (told, mut events) = mpsc::unbounded_channel();
     opened.into_iter().for_each(|seat| seat.start(settings, &service, clocks, &told));
@@ -276,8 +276,13 @@ async fn drain(
         }
         while let Some((partition, event)) = events.recv().await {
             left -= 1;
-            if left == 0 || !matches!(event, PartitionEvent::Drained) {
-                return Some((partition, exit_of(event)));
+            match event {
+                PartitionEvent::Drained if left == 0 => return Some((partition, Exit::Stopped)),
+                PartitionEvent::Drained => {}
+                // What it has fetched is put in its place at the next start, whenever that is.
+                PartitionEvent::Stopped(Stop::Reopen) if left == 0 => return Some((partition, Exit::Hurried)),
+                PartitionEvent::Stopped(Stop::Reopen) => {}
+                event => return Some((partition, exit_of(event))),
             }
         }
         None

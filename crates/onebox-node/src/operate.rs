@@ -28,6 +28,9 @@ const SILENT_LOOKS: u32 = 3;
 /// How long a node may take to stop.
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(60);
 
+/// What a partition says whose version is the newest already.
+const IN_FORCE: &str = "is in force already";
+
 /// How one node sees its cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClusterStatus {
@@ -151,11 +154,22 @@ pub fn command(schema: &Schema, settings: &Settings, address: &str, command: Com
             return first.drain(address, node).await;
         }
         let partitions = first.status_of(address).await?.partitions;
+        let mut in_force = Vec::new();
         for partition in 0..partitions {
-            let carried_out = Operator { partition, ..first }.carry_out(address, command).await;
-            carried_out.map_err(|why| if partitions == 1 { why } else { format!("partition {partition} of {partitions}: {why}") })?;
+            let operator = Operator { partition, ..first };
+            // An order that was carried out in part is given again as a whole.
+            if partitions > 1 && command.is_carried_out(&operator.status_of(address).await?) {
+                continue;
+            }
+            match operator.carry_out(address, command).await {
+                Ok(()) => {}
+                Err(why) if partitions == 1 => return Err(why),
+                // A partition in which nothing was written before has begun with the newest version.
+                Err(why) if command == Command::Activate && why.contains(IN_FORCE) => in_force.push(why),
+                Err(why) => return Err(format!("partition {partition} of {partitions}: {why}")),
+            }
         }
-        Ok(())
+        if in_force.len() < partitions as usize { Ok(()) } else { Err(in_force.swap_remove(0)) }
     })
 }
 

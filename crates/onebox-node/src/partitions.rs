@@ -3,24 +3,25 @@
 //! A partition has a log, a state and a leader of its own, and threads of its own on every node. How many there are is said when a
 //! node begins, and stays. A tenant is of the partition that its name hashes to, with all its rows and requests.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use onebox_client::placement;
 use onebox_gateway::Health;
-use onebox_service::Service;
-use onebox_service::attempt::RequestId;
+use onebox_service::attempt::{Reply, RequestId};
+use onebox_service::{Code, Service, Time};
+use onebox_store::LogIndex;
 use tokio::time::Instant;
 
 use crate::identity::write_durably;
-use crate::link::{Link, parse_request_id};
+use crate::link::{Link, Standing, parse_request_id};
 use crate::peers::wire::{Ask, ToReplica, Told};
 use crate::peers::{Ear, Peers, Responder};
 
-/// Partitions at most: each has four threads and a log of its own on every node.
+/// Partitions at most: each has five threads at least, and a log of its own, on every node.
 pub(crate) const PARTITIONS_MAX: u32 = 64;
 /// Between two looks whether leaders are spread evenly.
 const SPREAD_LOOK: Duration = Duration::from_secs(2);
@@ -43,8 +44,15 @@ pub(crate) fn count(data: &Path, asked: u32, told: Option<u32>) -> Result<u32, S
         }
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(format!("cannot read {shown}: {error}")),
         // Before there were several, there was one.
+        Err(_) if folder_of(data, 0, 2).exists() => {
+            return Err(format!("{shown} is gone, and there is data of several partitions; restore it, or start with an empty --data"));
+        }
         Err(_) => data.join("log").exists().then_some(1),
     };
+    if let Some(told) = told.filter(|told| *told > PARTITIONS_MAX || known.is_some_and(|known| known != *told)) {
+        let here = known.map_or_else(|| format!("at most {PARTITIONS_MAX} are possible"), |known| format!("there are {known} here"));
+        return Err(format!("the cluster has {told} partitions: {here}; start with an empty --data"));
+    }
     let count = known.or(told).unwrap_or(asked.max(1));
     if asked != 0 && asked != count {
         return Err(format!(
@@ -64,20 +72,23 @@ pub(crate) fn folder_of(data: &Path, partition: u32, partitions: u32) -> PathBuf
 }
 
 /// The links of all partitions, in order.
-pub(crate) struct Partitions(Vec<Arc<Link>>);
+pub(crate) struct Partitions {
+    links: Vec<Arc<Link>>,
+    peers: OnceLock<Arc<Peers>>,
+}
 
 impl Partitions {
     pub(crate) fn new(links: Vec<Arc<Link>>) -> Arc<Partitions> {
-        Arc::new(Partitions(links))
+        Arc::new(Partitions { links, peers: OnceLock::new() })
     }
 
     pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<Link>> {
-        self.0.iter()
+        self.links.iter()
     }
 
     /// The one that speaks for the node where any will do.
     pub(crate) fn first(&self) -> &Arc<Link> {
-        &self.0[0]
+        &self.links[0]
     }
 
     pub(crate) fn service(&self) -> &Arc<dyn Service> {
@@ -85,21 +96,22 @@ impl Partitions {
     }
 
     fn get(&self, partition: u32) -> Option<&Arc<Link>> {
-        self.0.get(partition as usize)
+        self.links.get(partition as usize)
     }
 
     /// The one that a tenant is of.
     pub(crate) fn of_tenant(&self, tenant: &str) -> &Arc<Link> {
-        &self.0[placement(tenant, self.0.len() as u32) as usize]
+        &self.links[placement(tenant, self.links.len() as u32) as usize]
     }
 
     /// The one that an id of a request names, and the request.
     pub(crate) fn of_request(&self, id: &str) -> Option<(&Arc<Link>, RequestId)> {
-        let (partition, id) = parse_request_id(id, self.0.len() as u32)?;
+        let (partition, id) = parse_request_id(id, self.links.len() as u32)?;
         Some((self.get(partition)?, id))
     }
 
     pub(crate) fn set_peers(&self, peers: &Arc<Peers>) {
+        assert!(self.peers.set(Arc::clone(peers)).is_ok(), "the other nodes are told once");
         self.all().for_each(|link| link.set_peers(Arc::clone(peers)));
     }
 
@@ -108,7 +120,7 @@ impl Partitions {
         let unready = self.all().map(|link| (link.partition, link.health())).find(|(_, health)| !health.ready);
         match unready {
             None => self.first().health(),
-            Some((_, health)) if self.0.len() == 1 => health,
+            Some((_, health)) if self.links.len() == 1 => health,
             Some((partition, Health { reason, ready })) => Health { ready, reason: format!("partition {partition}: {reason}") },
         }
     }
@@ -123,14 +135,17 @@ impl Partitions {
         self.all().any(|link| link.is_among_others())
     }
 
-    /// Hands leaders over until each node leads as many partitions as the others, give or take one. Runs as long as the node.
-    pub(crate) async fn spread_leaders(self: Arc<Partitions>, me: u64) {
+    /// Hands leaders over until each node leads as many partitions as the others, give or take one; and forgets nodes that are members of
+    /// none any more. Runs as long as the node.
+    pub(crate) async fn tend(self: Arc<Partitions>, me: u64) {
+        let mut members = BTreeSet::new();
         let mut in_vain: HashMap<u64, Instant> = HashMap::new();
         let mut asked = None;
         let mut led_before = Vec::new();
         loop {
             tokio::time::sleep(SPREAD_LOOK).await;
             in_vain.retain(|_, until| *until > Instant::now());
+            self.forget_who_left(me, &mut members);
             let seats: Vec<Seat> = self.all().filter_map(|link| Seat::of(link)).collect();
             let led: Vec<u32> = seats.iter().filter(|seat| seat.leader == me).map(|seat| seat.partition).collect();
             if let Some((partition, to)) = asked.take()
@@ -140,7 +155,7 @@ impl Partitions {
                 in_vain.insert(to, Instant::now() + SPREAD_AGAIN);
             }
             // What has just moved may move again by itself.
-            let is_settled = led == led_before && seats.len() == self.0.len();
+            let is_settled = led == led_before && seats.len() == self.links.len();
             led_before = led;
             let stopping = !self.first().health().ready;
             if let Some((partition, to)) = next_move(&seats, me, |node| in_vain.contains_key(&node))
@@ -153,6 +168,21 @@ impl Partitions {
                 asked = Some((partition, to));
             }
         }
+    }
+}
+
+impl Partitions {
+    /// A node that one partition has taken out may still be needed to reach the others.
+    fn forget_who_left(&self, me: u64, members: &mut BTreeSet<u64>) {
+        let standings: Vec<Standing> = self.all().filter_map(|link| link.standing()).collect();
+        if standings.len() < self.links.len() {
+            return;
+        }
+        let now: BTreeSet<u64> = standings.iter().flat_map(|standing| standing.members.peers()).map(|peer| peer.0).collect();
+        if let Some(peers) = self.peers.get() {
+            members.difference(&now).filter(|node| **node != me).for_each(|node| peers.forget(*node));
+        }
+        *members = now;
     }
 }
 
@@ -190,9 +220,13 @@ impl Ear for Partitions {
     }
 
     fn ask(&self, responder: Responder, ask: Ask) {
-        // Who asks for a partition that is not there is of another cluster, and was not let in.
-        if let Some(link) = self.get(ask.partition) {
-            link.ask(responder, ask);
+        match self.get(ask.partition) {
+            Some(link) => link.ask(responder, ask),
+            None => {
+                let words = format!("there is no partition {}; there are {}", ask.partition, self.links.len());
+                let reply = Reply::refused(Code::NotFound, words);
+                responder.answer(Told::reply(responder.number, reply, LogIndex(0), Time(0)));
+            }
         }
     }
 

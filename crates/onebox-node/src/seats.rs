@@ -48,8 +48,14 @@ pub(crate) struct Seat {
 impl Seats<'_> {
     /// How many there are.
     pub(crate) fn count(&self) -> Result<u32, String> {
-        let Settings { data, partitions, .. } = self.settings;
-        count(data, *partitions, self.place.and_then(|place| place.cluster.partitions))
+        let Settings { data, partitions, disk_free_min, segment_bytes, .. } = self.settings;
+        let count = count(data, *partitions, self.place.and_then(|place| place.cluster.partitions))?;
+        if *disk_free_min < u64::from(count) * segment_bytes {
+            return Err(format!(
+                "disk_free_min ({disk_free_min}) must be at least a segment ({segment_bytes}) for each of the {count} partitions"
+            ));
+        }
+        Ok(count)
     }
 
     /// Opens one of so many.

@@ -85,7 +85,7 @@ impl Cluster {
     }
 
     /// A node, as the operator calls it.
-    fn name(&self, number: usize) -> String {
+    pub(crate) fn name(&self, number: usize) -> String {
         let at = format!(" {} ", self.server(number).peer_address());
         let status = self.operate(&["status"]).expect("a node answers");
         let line = status.lines().find(|line| line.contains(&at)).unwrap_or_else(|| panic!("{at} is not there:\n{status}"));

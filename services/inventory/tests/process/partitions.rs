@@ -96,6 +96,8 @@ fn tenants_and_leaders_are_spread_and_a_lost_node_costs_no_tenant_an_answer() {
     }
     await_condition("every node leads its share again", || led(&cluster).len() == 3);
     the_number_of_partitions_stays(&mut cluster);
+    data_of_its_own_joins_nothing(&cluster);
+    a_node_that_leads_some_of_them_is_taken_out_of_all(&cluster);
 }
 
 fn a_token_and_an_id_say_which_partition_they_are_of(cluster: &Cluster, tenants: &[Tenant]) {
@@ -128,6 +130,25 @@ fn the_number_of_partitions_stays(cluster: &mut Cluster) {
     assert!(code == Some(1) && log.contains("the setting partitions is 2, and there are 4"), "{log}");
     cluster.start_node(2);
     cluster.await_all_ready();
+}
+
+fn data_of_its_own_joins_nothing(cluster: &Cluster) {
+    let alone = cluster.data(7);
+    Server::start(&alone, &[("ONEBOX_PARTITIONS", "4")]).stop();
+    let peers = cluster.server(0).peer_address().to_string();
+    let settings = [("ONEBOX_PEER_LISTEN", "127.0.0.1:0"), ("ONEBOX_JOIN", &peers)];
+    let (code, log) = Server::spawn(&alone, "127.0.0.1:0", &settings).exit();
+    assert!(code == Some(1) && log.contains("holds data already"), "{log}");
+}
+
+fn a_node_that_leads_some_of_them_is_taken_out_of_all(cluster: &Cluster) {
+    await_condition("every node leads its share", || led(cluster).len() == 3);
+    let name = cluster.name(2);
+    cluster.operate(&["remove", &name]).expect("two of three are a majority");
+    let status = cluster.operate(&["status"]).expect("a node answers");
+    let votes = |line: &&str| line.contains(" voter ") || line.contains(" leader ");
+    assert_eq!(status.lines().filter(votes).count(), 8, "two in each of four partitions: {status}");
+    assert!(!status.lines().filter(votes).any(|line| line.starts_with(&name)), "{status}");
 }
 
 /// A node that has lost the others knows no more than it has, and says that to who asks for no more.
