@@ -23,7 +23,7 @@ use tokio::sync::oneshot;
 use crate::partitions::PARTITIONS_MAX;
 use crate::peers::wire::{Ask, Order, Packet, Question, Said, SentAttempt, SentId, SentRead, ToReplica, Told};
 use crate::peers::{NotSent, Peers, Responder};
-use crate::tokens::Tokens;
+use crate::tokens::{Tokens, request_id};
 
 /// After how long an overloaded node asks to be tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -563,23 +563,6 @@ impl Link {
         drop(waiting);
         self.tell(out, reply, LogIndex(0));
     }
-}
-
-/// A request's id, as callers are told it. Sessions are numbered by each partition on its own.
-fn request_id(partition: u32, partitions: u32, id: RequestId) -> String {
-    if partitions == 1 { id.to_string() } else { format!("p{partition:x}-{id}") }
-}
-
-/// The partition and the request that an id names.
-pub(crate) fn parse_request_id(text: &str, partitions: u32) -> Option<(u32, RequestId)> {
-    if partitions == 1 {
-        return Some((0, RequestId::parse(text)?));
-    }
-    let (partition, id) = text.strip_prefix('p')?.split_once('-')?;
-    let partition = u32::from_str_radix(partition, 16).ok().filter(|partition| *partition < partitions)?;
-    let id = RequestId::parse(id)?;
-    // Comparing with what would be written refuses every other spelling too.
-    (request_id(partition, partitions, id) == text).then_some((partition, id))
 }
 
 /// A reply that is no success, as a refusal.

@@ -17,9 +17,10 @@ use onebox_store::LogIndex;
 use tokio::time::Instant;
 
 use crate::identity::write_durably;
-use crate::link::{Link, Standing, parse_request_id};
+use crate::link::{Link, Standing};
 use crate::peers::wire::{Ask, ToReplica, Told};
 use crate::peers::{Ear, Peers, Responder};
+use crate::tokens::parse_request_id;
 
 /// Partitions at most: each has five threads at least, and a log of its own, on every node.
 pub(crate) const PARTITIONS_MAX: u32 = 64;

@@ -1,5 +1,6 @@
-//! Position tokens, as callers see them: opaque text that names a partition's log and an index in it.
+//! Position tokens and request ids, as callers see them: opaque text that names a partition, and an index or a request in it.
 
+use onebox_service::attempt::RequestId;
 use onebox_store::LogIndex;
 use onebox_store::names::NodeId;
 
@@ -28,6 +29,23 @@ impl Tokens {
         // Comparing with what would be written refuses every other spelling too.
         (parts.next().is_none() && self.write(partition, index) == token).then_some((partition, index))
     }
+}
+
+/// A request's id, as callers are told it. Sessions are numbered by each partition on its own.
+pub(crate) fn request_id(partition: u32, partitions: u32, id: RequestId) -> String {
+    if partitions == 1 { id.to_string() } else { format!("p{partition:x}-{id}") }
+}
+
+/// The partition and the request that an id names.
+pub(crate) fn parse_request_id(text: &str, partitions: u32) -> Option<(u32, RequestId)> {
+    if partitions == 1 {
+        return Some((0, RequestId::parse(text)?));
+    }
+    let (partition, id) = text.strip_prefix('p')?.split_once('-')?;
+    let partition = u32::from_str_radix(partition, 16).ok().filter(|partition| *partition < partitions)?;
+    let id = RequestId::parse(id)?;
+    // Comparing with what would be written refuses every other spelling too.
+    (request_id(partition, partitions, id) == text).then_some((partition, id))
 }
 
 #[cfg(test)]
