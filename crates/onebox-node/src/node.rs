@@ -282,7 +282,7 @@ async fn drain(
                 // What it has fetched is put in its place at the next start, whenever that is.
                 PartitionEvent::Stopped(Stop::Reopen) if left == 0 => return Some((partition, Exit::Hurried)),
                 PartitionEvent::Stopped(Stop::Reopen) => {}
-                event => return Some((partition, exit_of(event))),
+                event @ (PartitionEvent::Stopped(_) | PartitionEvent::Panicked { .. }) => return Some((partition, exit_of(event))),
             }
         }
         None
