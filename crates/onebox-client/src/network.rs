@@ -201,6 +201,11 @@ impl<R: Clone> NetworkClient<R> {
     /// What a node says to a read.
     pub fn read_reply(&mut self, now: Now, from: u64, number: u64, reply: Reply) -> Vec<Errand<R>> {
         match reply {
+            // Another may have room: the leader is asked next.
+            Reply::Overloaded if from != self.routes.target() => {
+                self.read_later(now, number);
+                Vec::new()
+            }
             // Whoever is overloaded is not to be asked again at once.
             Reply::Done { .. } | Reply::Refused(_) | Reply::Overloaded => self.read_ended(number, Some(reply)).into_iter().collect(),
             Reply::Elsewhere(leader) => {

@@ -65,12 +65,13 @@ impl Confirming {
 
     /// The next entry that is confirmed, if this replica, which is one of the members, has applied everything up to `own`.
     fn next(&mut self, own: (PeerId, LogIndex), members: &Membership) -> Option<InFlight> {
+        let waits_for = self.waiting.front()?.index;
         let confirmed = match self.confirm {
             Confirm::Replicated => own.1,
             Confirm::Executed if planted("committed taken for executed") => own.1,
             Confirm::Executed => self.applied_by_majority(own, members),
         };
-        self.waiting.pop_front_if(|first| first.index <= confirmed)
+        if waits_for <= confirmed { self.waiting.pop_front() } else { None }
     }
 
     pub(crate) fn applied_by_majority(&self, own: (PeerId, LogIndex), members: &Membership) -> LogIndex {

@@ -401,9 +401,13 @@ impl Consensus {
         if !store.behind.get_mut().is_empty() {
             self.tell_who_is_behind();
         }
+        // Mostly there are but messages: those need none of the library's bookkeeping, which costs more than they do.
+        let said = std::mem::take(&mut self.node.raft.msgs);
         if !self.node.has_ready() {
+            if self.node.raft.state == StateRole::Leader { self.say_now(said) } else { self.say_once_durable(said) }
             return Ok(None);
         }
+        self.node.raft.msgs = said;
         self.fetch_committed()?;
         let mut ready = self.node.ready();
         assert!(ready.snapshot().get_metadata().index == 0, "snapshots do not come through the consensus");
@@ -458,25 +462,31 @@ impl Consensus {
 
     /// What depends on the disk waits for the frame that it depends on: persist before send.
     fn say(&mut self, now: Vec<eraftpb::Message>, once_durable: Vec<eraftpb::Message>, must_sync: bool, number: u64) {
-        let id = self.id;
-        let addressed = |message: eraftpb::Message| {
-            let to = PeerId(message.to);
-            convert::said(message).map(|message| PeerMessage::new(id, to, PeerBody::Consensus(message)))
-        };
-        self.messages.extend(now.into_iter().filter_map(addressed));
-        let once_durable = once_durable.into_iter().filter_map(addressed);
+        self.say_now(now);
         self.batch_due |= must_sync;
         if planted("acknowledged before the sync") {
             self.batch_ready = number;
-            self.messages.extend(once_durable);
-        } else if self.batch_due {
+            return self.say_now(once_durable);
+        }
+        if self.batch_due {
             self.batch_ready = number;
-            self.batch_messages.extend(once_durable);
         } else if let Some(persisting) = &mut self.persisting {
             persisting.ready = number;
-            persisting.messages.extend(once_durable);
-        } else {
-            self.messages.extend(once_durable);
+        }
+        self.say_once_durable(once_durable);
+    }
+
+    fn say_now(&mut self, said: Vec<eraftpb::Message>) {
+        let id = self.id;
+        self.messages.extend(said.into_iter().filter_map(|message| convert::addressed(id, message)));
+    }
+
+    fn say_once_durable(&mut self, said: Vec<eraftpb::Message>) {
+        let said = said.into_iter().filter_map(|message| convert::addressed(self.id, message));
+        match &mut self.persisting {
+            _ if self.batch_due => self.batch_messages.extend(said),
+            Some(persisting) => persisting.messages.extend(said),
+            None => self.messages.extend(said),
         }
     }
 

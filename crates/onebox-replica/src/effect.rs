@@ -49,6 +49,31 @@ pub(crate) struct Effects {
     pub(crate) stop: Option<Stop>,
 }
 
+impl Effects {
+    /// Whether there is nothing to do but to say something to peers: so it is mostly where nobody asks for anything.
+    pub(crate) fn are_but_words(&self) -> bool {
+        let Effects {
+            persist,
+            messages: _,
+            applied,
+            publish,
+            replies,
+            fates,
+            queries,
+            refused_reads,
+            jobs,
+            discard,
+            notes,
+            again: _,
+            drained,
+            stop,
+        } = self;
+        let lists_are_empty = applied.is_empty() && replies.is_empty() && fates.is_empty() && queries.is_empty() && refused_reads.is_empty();
+        let nothing_is_started = jobs.is_empty() && discard.is_empty() && notes.is_empty();
+        lists_are_empty && nothing_is_started && persist.is_none() && publish.is_none() && !drained && stop.is_none()
+    }
+}
+
 /// A read-only request that may run on a view.
 #[derive(Debug)]
 pub struct Query {

@@ -24,7 +24,7 @@ pub struct PeerMessage {
     /// The last entry that the sender has applied.
     #[prost(uint64, tag = "10")]
     pub applied: u64,
-    /// The sender is to stop, or its disk is nearly full: leadership is not handed to it.
+    /// The sender had better not lead: it is to stop, its disk is nearly full, its state is gone or its clock is wrong.
     #[prost(bool, tag = "11")]
     pub yields: bool,
     /// What is said.

@@ -260,18 +260,18 @@ impl Replica {
             if let Some(round) = self.reads.begin_round() {
                 self.consensus.begin_read_round(round);
             }
+            self.hear_consensus()?;
         }
-        self.hear_consensus()?;
         if let Some(mut batch) = self.consensus.take_batch() {
             batch.spare_made = self.jobs.take_spare_made();
             self.effects.persist = Some(batch);
         }
         self.effects.messages.extend(self.consensus.take_messages());
-        let newest_version = self.newest_version();
-        let (applied, yields) = (self.consensus.progress().0.0, self.yields());
+        let (newest_version, applied) = (self.newest_version(), self.consensus.progress().0.0);
+        let had_better_not_lead = self.yields() || self.hollow || self.skew.told();
         for message in &mut self.effects.messages {
             (message.clock, message.newest_version, message.applied) = (clock.wall.0, newest_version, applied);
-            message.yields = yields;
+            message.yields = had_better_not_lead;
         }
         self.confirm_entries();
         let full = self.reads.held() >= self.limits.held_answers_max;

@@ -19,6 +19,8 @@ pub(crate) struct Skew {
     /// For each: a peer's wall clock minus this process' uptime, which never jumps; and when that was heard, in ticks.
     epochs: BTreeMap<PeerId, (i64, u64)>,
     told: bool,
+    /// Kept for its room.
+    ahead: Vec<i64>,
 }
 
 fn epoch(wall: u64, clock: Clock) -> i64 {
@@ -37,10 +39,12 @@ impl Skew {
 
     /// How far the voters' clocks, by the one in the middle, are ahead of this one; `None` if no other is known, or if two in the middle
     /// differ, so that either may be wrong.
-    fn of_others(&self, clock: Clock, ticks: u64, voters: &[u64]) -> Option<i64> {
+    fn of_others(&mut self, clock: Clock, ticks: u64, voters: &[u64]) -> Option<i64> {
         let own = epoch(clock.wall.0, clock);
         let lately = |(peer, (_, heard)): &(&PeerId, &(i64, u64))| ticks - heard < 2 * CLOCK_KNOWN_TICKS && voters.contains(&peer.0);
-        let mut ahead: Vec<i64> = self.epochs.iter().filter(lately).map(|(_, (epoch, _))| epoch.saturating_sub(own)).collect();
+        let ahead = &mut self.ahead;
+        ahead.clear();
+        ahead.extend(self.epochs.iter().filter(lately).map(|(_, (epoch, _))| epoch.saturating_sub(own)));
         if ahead.is_empty() {
             return None;
         }
@@ -48,6 +52,11 @@ impl Skew {
         ahead.sort_unstable();
         let (lower, upper) = (ahead[(ahead.len() - 1) / 2], ahead[ahead.len() / 2]);
         (upper.saturating_sub(lower) <= CLOCK_SKEW_MAX.cast_signed()).then_some(if lower.abs() < upper.abs() { lower } else { upper })
+    }
+
+    /// Whether this clock is the one that is wrong.
+    pub(crate) fn told(&self) -> bool {
+        self.told
     }
 
     pub(crate) fn keep(&mut self, members: &Membership) {
@@ -69,7 +78,7 @@ impl Replica {
     }
 
     /// How far the others' clocks are ahead of this one, if that is known.
-    pub(crate) fn others_ahead(&self, clock: Clock) -> Option<i64> {
+    pub(crate) fn others_ahead(&mut self, clock: Clock) -> Option<i64> {
         self.skew.of_others(clock, self.ticks, &self.consensus.membership().voters)
     }
 

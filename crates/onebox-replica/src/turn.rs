@@ -56,6 +56,10 @@ pub fn take_turn(replica: &mut Replica, clock: Clock, inputs: impl IntoIterator<
 
 /// Takes everything out of `effects`, whose lists stay for the next turn.
 fn perform(effects: &mut Effects, world: &mut dyn World) -> bool {
+    if effects.are_but_words() {
+        effects.messages.drain(..).for_each(|message| world.send(message));
+        return std::mem::take(&mut effects.again);
+    }
     if let Some(batch) = effects.persist.take() {
         world.persist(batch);
     }

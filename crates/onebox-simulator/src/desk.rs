@@ -23,6 +23,13 @@ pub(crate) struct Desk {
 }
 
 impl Desk {
+    /// Whether nothing lies here but messages to peers.
+    pub(crate) fn has_but_messages(&self) -> bool {
+        let Desk { frame, messages: _, applied, view, replies, fates, queries, jobs, notes, drained, stop } = self;
+        let lists_are_empty = applied.is_empty() && replies.is_empty() && fates.is_empty() && queries.is_empty();
+        lists_are_empty && jobs.is_empty() && notes.is_empty() && frame.is_none() && view.is_none() && !drained && stop.is_none()
+    }
+
     /// Throws away what was left undone.
     pub(crate) fn clear(&mut self) {
         let Desk { frame, messages, applied, view, replies, fates, queries, jobs, notes, drained, stop } = self;

@@ -101,10 +101,9 @@ impl Timeline {
     }
 
     /// Takes note of numbers only.
-    pub(crate) fn mark(&mut self, numbers: &[u64]) {
-        for number in numbers {
-            self.hash = xxh3_64_with_seed(&number.to_le_bytes(), self.hash);
-        }
+    pub(crate) fn mark<const N: usize>(&mut self, numbers: [u64; N]) {
+        let bytes = numbers.map(u64::to_le_bytes);
+        self.hash = xxh3_64_with_seed(bytes.as_flattened(), self.hash);
     }
 
     pub(crate) fn add(&mut self, at: u64, place: Place, what: What) {
@@ -118,7 +117,7 @@ impl Timeline {
     }
 
     pub(crate) fn sent(&mut self, at: u64, (place, from): (Place, usize), to: usize, arrives: Option<u64>, message: &PeerMessage) {
-        self.mark(&[at, from as u64, to as u64, arrives.unwrap_or(0)]);
+        self.mark([at, from as u64, to as u64, arrives.unwrap_or(0)]);
         if self.keeps {
             let what = What::Sent { to, arrives, words: words_of(message) };
             self.lines.push(Line { at, place, what });
@@ -131,7 +130,7 @@ impl Timeline {
             Ended::Refused(_) => "refused",
             Ended::Unknown => "unknown",
         };
-        self.mark(&[at, gateway as u64, invoked, ended.len() as u64]);
+        self.mark([at, gateway as u64, invoked, ended.len() as u64]);
         if self.keeps {
             self.lines.push(Line { at, place: Place::Gateway(gateway), what: What::Operation { invoked, ended } });
         }

@@ -135,8 +135,8 @@ pub(crate) struct World {
     pub(crate) phase: Phase,
     /// A replica found its state to be another.
     one_diverged: bool,
-    /// Empty between turns: what one turn wants done is laid out on it.
-    desk: Desk,
+    /// There and empty between turns: what one turn wants done is laid out on it.
+    desk: Option<Box<Desk>>,
     pub(crate) acknowledged: u64,
     /// Requests that were asked again under their key.
     pub(crate) asked_again: u64,
@@ -246,7 +246,7 @@ impl World {
             tokens: 0,
             phase: Phase::Faults,
             one_diverged: false,
-            desk: Desk::default(),
+            desk: Some(Box::default()),
             acknowledged: 0,
             asked_again: 0,
             fates_told: 0,
@@ -324,10 +324,14 @@ impl World {
         Some(self.machines[machine].frozen_until).filter(|until| *until > self.now)
     }
 
-    /// Gives a replica something, and has it take a turn soon.
+    /// Gives a replica something, and has it take a turn soon, or at once.
     pub(crate) fn give(&mut self, seat: SeatId, input: Input) {
-        if let Some(running) = self.machines[seat.machine].seat_mut(seat.partition) {
-            running.inbox.push(input);
+        let incarnation = self.machines[seat.machine].incarnation;
+        let Some(running) = self.machines[seat.machine].seat_mut(seat.partition) else { return };
+        running.inbox.push(input);
+        if self.plan.turn == 0 && !std::mem::replace(&mut running.turn_due, true) {
+            self.turn(seat, incarnation);
+        } else {
             self.turn_soon(seat);
         }
     }
@@ -374,7 +378,7 @@ impl World {
             return self.at(until, Event::Turn(seat, incarnation));
         }
         let now = self.now;
-        let mut desk = std::mem::take(&mut self.desk);
+        let mut desk = self.desk.take().expect("no turn is in the middle of another");
         let turned = caught(|| self.machines[seat.machine].turn(seat.partition, now, &mut desk));
         match turned {
             Err(words) => self.broken("nothing panics", words),
@@ -385,16 +389,22 @@ impl World {
                 }
             }
         }
-        desk.clear();
-        self.desk = desk;
+        if !desk.has_but_messages() || !desk.messages.is_empty() {
+            desk.clear();
+        }
+        self.desk = Some(desk);
     }
 
     pub(crate) fn perform(&mut self, seat: SeatId, desk: &mut Desk) {
         let SeatId { machine, partition } = seat;
-        let incarnation = self.machines[machine].incarnation;
         if self.now < self.unlucky_leaders_until {
             self.strike_the_elected(seat);
         }
+        if desk.has_but_messages() {
+            self.machines[machine].seat_mut(partition).expect("it took a turn").drained = false;
+            return desk.messages.drain(..).for_each(|message| self.send_peer(seat, message));
+        }
+        let incarnation = self.machines[machine].incarnation;
         if let Some(frame) = desk.frame.take() {
             if let Err((promise, words)) = self.partitions[partition].judge.logged(&frame.batch.entries) {
                 return self.broken(promise, words);
@@ -405,7 +415,7 @@ impl World {
             self.at(when, Event::Persist(seat, incarnation));
         }
         for entry in desk.applied.drain(..) {
-            self.timeline.mark(&[self.now, machine as u64, entry.index.0, entry.term.0, entry.chain as u64]);
+            self.timeline.mark([self.now, machine as u64, entry.index.0, entry.term.0, entry.chain as u64]);
             let Partition { judge, workload, .. } = &mut self.partitions[partition];
             judge.executed.applied(self.machines[machine].id(), entry.index);
             if let Err((promise, words)) = judge.applied(machine, entry, &mut **workload) {

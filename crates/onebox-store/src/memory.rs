@@ -309,6 +309,8 @@ struct World {
     names: BTreeMap<String, u64>,
     durable_names: BTreeMap<String, u64>,
     name_changes: Vec<NameChange>,
+    /// Files that lost a durable name: they go once they have no name and nobody has them open.
+    maybe_nameless: Vec<u64>,
     folders: BTreeSet<String>,
     files_made: u64,
     used: u64,
@@ -478,22 +480,25 @@ impl World {
     }
 
     fn sync_names(&mut self, folder: &str) {
-        let mut gone = false;
         for change in &mut self.name_changes {
             if let Some((path, number)) = change.link.take_if(|(path, _)| folder_of(path) == folder) {
-                gone |= self.durable_names.insert(path, number).is_some();
+                self.maybe_nameless.extend(self.durable_names.insert(path, number));
             }
             if let Some(path) = change.unlink.take_if(|path| folder_of(path) == folder) {
-                gone |= self.durable_names.remove(&path).is_some();
+                self.maybe_nameless.extend(self.durable_names.remove(&path));
             }
         }
         self.name_changes.retain(|change| change.link.is_some() || change.unlink.is_some());
-        if !gone {
-            return;
-        }
-        let linked = self.name_changes.iter().filter_map(|change| change.link.as_ref().map(|(_, number)| *number));
-        let named: BTreeSet<u64> = self.names.values().chain(self.durable_names.values()).copied().chain(linked).collect();
-        self.files.retain(|number, file| named.contains(number) || Arc::strong_count(&file.handles) > 1);
+        let World { files, names, durable_names, name_changes, maybe_nameless, .. } = self;
+        maybe_nameless.retain(|number| {
+            let linked = name_changes.iter().filter_map(|change| change.link.as_ref().map(|(_, number)| number));
+            let named = names.values().chain(durable_names.values()).chain(linked).any(|named| named == number);
+            let kept = named || files.get(number).is_some_and(|file| Arc::strong_count(&file.handles) > 1);
+            if !kept {
+                files.remove(number);
+            }
+            kept && !named
+        });
     }
 }
 

@@ -33,10 +33,10 @@ impl Workload for Life {
             _ if self.locations.len() < 3 => self.add_locations(chance),
             20..24 if self.locations.len() < LOCATIONS_MAX => self.add_locations(chance),
             24..27 if self.products.len() < PRODUCTS_MAX => self.add_products(chance),
-            27..32 => {
+            27..29 => {
                 Ask::may_record::<MoveLocation>(&MoveLocationRequest { location: self.location(chance), new_parent: self.location(chance) })
             }
-            32..68 => self.update_stock(chance),
+            29..68 => self.update_stock(chance),
             68..84 => self.reserve(chance),
             84..94 => self.fulfill(chance),
             _ => Ask::records::<Cancel>(&CancelRequest { reservation: self.reservation(chance) }),

@@ -124,6 +124,19 @@ fn a_read_that_any_node_may_answer_goes_to_the_nearest_and_then_to_the_leader() 
     assert_eq!(again, Some(9), "that the nearest is silent says nothing of the leader");
 }
 
+/// Timeline that was there: the nearest was overloaded, its readers were told so, and the leader had nothing to do.
+#[test]
+fn a_read_that_the_nearest_has_no_room_for_is_asked_of_the_leader() {
+    let mut table = Table { client: NetworkClient::new(vec![7, 8, 9]), uptime: 7 };
+    table.client.elsewhere(7, Some(9));
+    drop(table.client.read(table.now(), 1, "a read", Whom::Nearest, LONG));
+    assert!(table.client.read_reply(table.now(), 7, 1, Reply::Overloaded).is_empty());
+    table.uptime += TICK;
+    let [Errand::Read { to: 9, number: 1, .. }] = table.client.tick(table.now())[..] else { panic!("the leader is asked") };
+    let ended = table.client.read_reply(table.now(), 9, 1, Reply::Overloaded);
+    assert!(matches!(ended[..], [Errand::ReadAnswer(1, Some(Reply::Overloaded))]), "{ended:?}");
+}
+
 /// Callers waited for the end of a pause that had grown, while a new leader was there already.
 #[test]
 fn what_waits_is_asked_of_a_new_leader_at_once() {

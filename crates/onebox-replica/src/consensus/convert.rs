@@ -6,8 +6,8 @@ use onebox_store::{LogIndex, Term};
 use prost::Message as _;
 use raft::eraftpb::{self, ConfChangeSingle, ConfChangeTransition, ConfChangeType, ConfChangeV2, ConfState, EntryType, MessageType};
 
-use crate::membership::{Change, Membership};
-use crate::peer::{ConsensusKind, ConsensusMessage, SentEntry};
+use crate::membership::{Change, Membership, PeerId};
+use crate::peer::{ConsensusKind, ConsensusMessage, PeerBody, PeerMessage, SentEntry};
 
 /// What kind of data an entry has, as the log stores it.
 const KIND_DATA: u8 = 0;
@@ -124,8 +124,14 @@ const KINDS: [(ConsensusKind, MessageType); 9] = [
     (ConsensusKind::TimeoutNow, MessageType::MsgTimeoutNow),
 ];
 
+/// A message of the library for a peer, or `None` if it is nothing that peers say here.
+pub(super) fn addressed(from: PeerId, message: eraftpb::Message) -> Option<Box<PeerMessage>> {
+    let to = PeerId(message.to);
+    said(message).map(|message| PeerMessage::new(from, to, PeerBody::Consensus(message)))
+}
+
 /// What the library wants said to a peer, or `None` if it is nothing that peers say here.
-pub(super) fn said(message: eraftpb::Message) -> Option<ConsensusMessage> {
+fn said(message: eraftpb::Message) -> Option<ConsensusMessage> {
     let kind = KINDS.iter().find(|(_, library)| *library == message.get_msg_type()).map(|(kind, _)| *kind)?;
     let entries = message.entries.into_iter().map(|entry| SentEntry {
         term: entry.term,

@@ -15,7 +15,7 @@ use crate::disk::{Disk, DiskFile, OpenMode, refuse_if_there};
 const SPARE: &str = "spare";
 const SPARE_NEW: &str = "spare.new";
 const SUFFIX: &str = ".seg";
-const ZEROS_AT_ONCE: u64 = 1 << 20;
+static ZEROS: [u8; 1 << 18] = [0; 1 << 18];
 
 /// Which of the two folders a segment is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,11 +127,10 @@ fn made_of_zeros(disk: &dyn Disk, path: &str, segment_bytes: u64) -> Result<Arc<
 
 /// Writes zeros over a range, in pieces.
 pub(super) fn write_zeros(file: &dyn DiskFile, from: u64, to: u64) -> Result<(), Fault> {
-    let zeros = vec![0; ZEROS_AT_ONCE.min(to - from) as usize];
     let mut at = from;
     while at < to {
-        let length = ZEROS_AT_ONCE.min(to - at);
-        file.write_at(at, &zeros[..length as usize])?;
+        let length = (to - at).min(ZEROS.len() as u64);
+        file.write_at(at, &ZEROS[..length as usize])?;
         at += length;
     }
     Ok(())

@@ -14,6 +14,9 @@ pub(super) struct Sector(Option<Arc<[u8]>>);
 
 impl Sector {
     pub(super) fn of(bytes: &[u8; SECTOR]) -> Sector {
+        if *bytes == [0; SECTOR] {
+            return Sector(None);
+        }
         let (_, chunks) = bytes.as_rchunks::<CHUNK>();
         let zero_chunks = chunks.iter().rev().take_while(|chunk| **chunk == [0; CHUNK]).count();
         let bytes = &bytes[..SECTOR - zero_chunks * CHUNK];
