@@ -36,7 +36,8 @@ pub trait Backend: Send + Sync + 'static {
         None
     }
 
-    /// The position token of the newest state that readers see. Answers that no call gave are stamped with it.
+    /// A position token that every reader's state has reached: the newest such, as far as it is one state. Answers that no call gave are
+    /// stamped with it.
     fn position(&self) -> String;
 }
 

@@ -12,12 +12,14 @@ use onebox_replica::{Membership, PeerId};
 use onebox_service::attempt::Reply;
 use onebox_store::names::NodeId;
 
-use crate::identity::write_durably;
+use crate::folder::Folder;
+use crate::identity::{self, write_durably};
 use crate::link::Link;
 use crate::peers::Book;
 use crate::peers::tls::Security;
 use crate::peers::wire::{Hello, Known, Order, OrderKind};
-use crate::{partitions, peers};
+use crate::settings::Settings;
+use crate::{claim, partitions, peers};
 
 /// Between two tries to reach the node through which a cluster is joined.
 const JOIN_AGAIN: Duration = Duration::from_secs(1);
@@ -70,6 +72,39 @@ pub(crate) fn begin(data: &Path, node: NodeId) -> Result<Cluster, String> {
     let cluster = Cluster { first: node, joined: false, partitions: None };
     store(data, &cluster)?;
     Ok(cluster)
+}
+
+/// A cluster that was begun in a data directory, now or before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Begun {
+    /// Its name.
+    pub cluster: String,
+    /// The node there, as an operator calls it.
+    pub node: String,
+    /// How many partitions it has.
+    pub partitions: u32,
+    /// Whether it was begun now.
+    pub is_new: bool,
+}
+
+/// Begins a cluster in the data directory, without serving; begun before, it stays as it is.
+///
+/// # Errors
+/// A sentence: a process uses the directory, it is of a node that joined a cluster, or it has another number of partitions.
+pub fn init(settings: &Settings) -> Result<Begun, String> {
+    settings.check().map_err(|error| error.to_string())?;
+    let data = &settings.data;
+    Folder::open(data).map_err(|fault| fault.to_string())?;
+    let _claim = claim::claim(data, "nothing: it begins a cluster")?;
+    let node = identity::node_id(data)?;
+    let known = of(data)?;
+    if let Some(cluster) = known.as_ref().filter(|cluster| cluster.joined) {
+        return Err(format!("the data directory {} is of a node that joined the cluster {}", data.display(), cluster.name()));
+    }
+    let partitions = partitions::count(data, settings.partitions, None)?;
+    let is_new = known.is_none();
+    let cluster = known.map_or_else(|| begin(data, node), Ok)?;
+    Ok(Begun { cluster: cluster.name(), node: PeerId::of(node).to_string(), partitions, is_new })
 }
 
 /// Learns from the node at an address which cluster it is of, and who else is. Tries until it is there. `asked` partitions are those

@@ -28,6 +28,7 @@ mod tokens;
 pub use onebox_client::placement;
 pub use onebox_gateway::{SpecAnswers, SpecAsk, SpecForm};
 
+pub use cluster::{Begun, init};
 pub use look::look;
 pub use node::{Exit, StartError, serve};
 pub use peers::tls::PeerTls;

@@ -30,6 +30,11 @@ use crate::seats::{Seat, Seats, without_a_damaged_base};
 use crate::settings::Settings;
 use crate::tokens::Tokens;
 
+/// How long a partition that has fetched its state waits for others that fetch theirs.
+const OTHERS_FETCH_MAX: Duration = Duration::from_secs(600);
+/// Between two looks whether they do.
+const OTHERS_FETCH_LOOK: Duration = Duration::from_millis(200);
+
 /// How a node's life ended.
 #[derive(Debug)]
 pub enum Exit {
@@ -236,29 +241,77 @@ async fn run(
         // The sender is dropped when the node leaves; either way it is time.
         let _ = closing.await;
     }));
-    tokio::select! {
-        () = stop => {}
-        event = events.recv() => {
-            drop(close);
-            let _ = tokio::time::timeout(Duration::from_secs(1), serving).await;
-            return event.map_or((0, Exit::Hurried), |(partition, event)| (partition, exit_of(event)));
+    let mut stop = std::pin::pin!(stop);
+    let ended = tokio::select! {
+        () = &mut stop => None,
+        event = events.recv() => Some(event),
+    };
+    let mut fetched = Vec::new();
+    let starts_again = match ended {
+        None => false,
+        Some(Some((partition, PartitionEvent::Stopped(Stop::Reopen)))) => {
+            fetched.push(partition);
+            tokio::select! {
+                () = &mut stop => false,
+                others = others_fetched(&mut fetched, events, || partitions.fetching()) => match others {
+                    Ok(()) => true,
+                    Err(end) => return leave_at_once(close, serving, end).await,
+                },
+            }
         }
-    }
+        Some(event) => {
+            let end = event.map_or((0, Exit::Hurried), |(partition, event)| (partition, exit_of(event)));
+            return leave_at_once(close, serving, end).await;
+        }
+    };
     partitions.set_stopping("stopping");
     let until = tokio::time::Instant::now() + drain_max;
     let finish = async {
         drop(close);
         let _ = tokio::time::timeout_at(until, serving).await;
     };
-    if partitions.is_among_others() {
+    let inputs = (0..).zip(inputs).filter(|(partition, _)| !fetched.contains(partition)).map(|(_, input)| input).collect();
+    let (partition, exit) = if partitions.is_among_others() {
         tracing::info!("stopping: another node leads; what still comes goes there");
-        let exit = drain(inputs, events, drain_max).await;
+        let end = drain(inputs, events, drain_max).await;
         finish.await;
-        return exit;
+        end
+    } else {
+        tracing::info!("stopping: no new connections; finishing what is under way");
+        finish.await;
+        drain(inputs, events, drain_max).await
+    };
+    // What was fetched is put in its place at the next start, whenever that is.
+    match exit {
+        Exit::Stopped | Exit::Hurried if starts_again => (partition, Exit::Reopen),
+        Exit::Stopped if !fetched.is_empty() => (partition, Exit::Hurried),
+        exit => (partition, exit),
     }
-    tracing::info!("stopping: no new connections; finishing what is under way");
-    finish.await;
-    drain(inputs, events, drain_max).await
+}
+
+/// Nothing can be finished any more.
+async fn leave_at_once(close: tokio::sync::oneshot::Sender<()>, serving: tokio::task::JoinHandle<()>, end: (u32, Exit)) -> (u32, Exit) {
+    drop(close);
+    let _ = tokio::time::timeout(Duration::from_secs(1), serving).await;
+    end
+}
+
+/// A node starts again once for all partitions that fetch their state, not once for each. Adds those that have; ends early with the end
+/// of one that cannot go on.
+async fn others_fetched(
+    fetched: &mut Vec<u32>,
+    events: &mut mpsc::UnboundedReceiver<(u32, PartitionEvent)>,
+    fetching: impl Fn() -> Vec<u32>,
+) -> Result<(), (u32, Exit)> {
+    let until = tokio::time::Instant::now() + OTHERS_FETCH_MAX;
+    while tokio::time::Instant::now() < until && fetching().iter().any(|partition| !fetched.contains(partition)) {
+        match tokio::time::timeout(OTHERS_FETCH_LOOK, events.recv()).await {
+            Ok(Some((partition, PartitionEvent::Stopped(Stop::Reopen)))) => fetched.push(partition),
+            Ok(Some((partition, event))) => return Err((partition, exit_of(event))),
+            Ok(None) | Err(_) => {}
+        }
+    }
+    Ok(())
 }
 
 /// Lets others lead, if there are any, and flushes.
@@ -267,6 +320,9 @@ async fn drain(
     events: &mut mpsc::UnboundedReceiver<(u32, PartitionEvent)>,
     drain_max: Duration,
 ) -> (u32, Exit) {
+    if inputs.is_empty() {
+        return (0, Exit::Stopped);
+    }
     let drained = tokio::time::timeout(drain_max, async {
         let mut left = inputs.len();
         // Executors drain their inputs all the time, so there is room soon.
@@ -296,5 +352,37 @@ fn exit_of(event: PartitionEvent) -> Exit {
         PartitionEvent::Stopped(stop) => Exit::Failed(stop),
         PartitionEvent::Panicked { thread } => Exit::Panicked { thread },
         PartitionEvent::Drained => Exit::Stopped,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REOPEN: PartitionEvent = PartitionEvent::Stopped(Stop::Reopen);
+
+    /// Partition 0 has fetched its state, and of the others each in turn until its word is out.
+    fn fetched(words: Vec<(u32, PartitionEvent)>) -> (Vec<u32>, Result<(), (u32, Exit)>) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime can be made");
+        let (told, mut events) = mpsc::unbounded_channel();
+        let fetching: Vec<u32> = std::iter::once(0).chain(words.iter().map(|(partition, _)| *partition)).collect();
+        words.into_iter().for_each(|word| told.send(word).expect("somebody listens"));
+        let mut fetched = vec![0];
+        let ended = runtime.block_on(others_fetched(&mut fetched, &mut events, || fetching.clone()));
+        (fetched, ended)
+    }
+
+    #[test]
+    fn a_node_starts_again_once_for_all_partitions_that_fetch_their_state() {
+        let (all, ended) = fetched(vec![(2, REOPEN), (1, REOPEN)]);
+        assert!(ended.is_ok() && all == [0, 2, 1], "{all:?}");
+        let (alone, ended) = fetched(Vec::new());
+        assert!(ended.is_ok() && alone == [0]);
+    }
+
+    #[test]
+    fn one_that_cannot_go_on_ends_the_wait() {
+        let (_, ended) = fetched(vec![(2, REOPEN), (1, PartitionEvent::Panicked { thread: "executor" }), (3, REOPEN)]);
+        assert!(matches!(ended, Err((1, Exit::Panicked { thread: "executor" }))), "{ended:?}");
     }
 }

@@ -126,6 +126,12 @@ impl Partitions {
         }
     }
 
+    /// Those that fetch their state from another node.
+    pub(crate) fn fetching(&self) -> Vec<u32> {
+        let fetches = |link: &&Arc<Link>| link.standing().is_some_and(|standing| standing.status.fetched.is_some());
+        self.all().filter(fetches).map(|link| link.partition).collect()
+    }
+
     /// The node is stopping, and stays so.
     pub(crate) fn set_stopping(&self, reason: &str) {
         self.all().for_each(|link| link.set_stopping(reason.to_owned()));

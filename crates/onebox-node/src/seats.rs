@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use onebox_replica::replica::Opened;
-use onebox_replica::{Beginning, Confirm, Input, PeerId, Replica, Setup, Stop};
+use onebox_replica::{Beginning, Input, PeerId, Replica, Setup, Stop};
 use onebox_service::{Fault, FaultKind, Service};
 use onebox_store::Disk;
 use onebox_store::names::NodeId;
@@ -110,7 +110,7 @@ pub(crate) fn setup(settings: &Settings, node: NodeId, beginning: Beginning, see
         flush_bytes_target: settings.flush_bytes,
         election_ticks: ELECTION_TICKS,
         beginning,
-        confirm: Confirm::Replicated,
+        confirm: settings.confirm.into(),
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use onebox_gateway::GatewaySettings;
-use onebox_replica::Limits;
+use onebox_replica::{Confirm, Limits};
 use serde::{Deserialize, Serialize};
 
 use crate::partitions::PARTITIONS_MAX;
@@ -22,6 +22,25 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+}
+
+/// What a write is answered on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ConfirmSetting {
+    /// A majority has it on its disks.
+    Replicated,
+    /// A majority has also carried it out, and come to the same state.
+    Executed,
+}
+
+impl From<ConfirmSetting> for Confirm {
+    fn from(setting: ConfirmSetting) -> Confirm {
+        match setting {
+            ConfirmSetting::Replicated => Confirm::Replicated,
+            ConfirmSetting::Executed => Confirm::Executed,
+        }
+    }
 }
 
 /// The bounds of `heartbeat_ms`.
@@ -52,6 +71,8 @@ pub struct Settings {
     pub peer_clear_text: bool,
     /// Milliseconds between two heartbeats; an election begins after 5 to 10 of them without a leader.
     pub heartbeat_ms: u64,
+    /// What a write is answered on, as long as this node leads.
+    pub confirm: ConfirmSetting,
     /// How log lines are written.
     pub log_format: LogFormat,
     /// What is logged.
@@ -102,6 +123,7 @@ impl Default for Settings {
             join: String::new(),
             peer_clear_text: false,
             heartbeat_ms: 50,
+            confirm: ConfirmSetting::Replicated,
             log_format: LogFormat::Auto,
             log_level: "info".to_owned(),
             network_threads: 2,
@@ -160,6 +182,10 @@ pub const SETTINGS: &[SettingDoc] = &[
     doc("join", "at the first start: peer address of any node of the cluster to join; empty to begin a cluster"),
     doc("peer_clear_text", "true lets nodes talk in clear text, which anybody on the network can read and forge"),
     doc("heartbeat_ms", "milliseconds between two heartbeats; after 5 to 10 without one another node leads; 20 suits a LAN"),
+    doc(
+        "confirm",
+        "what a write is answered on: replicated (most nodes have it on disk) or executed (they have also come to the same state)",
+    ),
     doc("log_format", "auto (text on a terminal, JSON otherwise), text or json"),
     doc("log_level", "error, warn, info, debug, or per module: info,onebox_gateway=debug"),
     doc("network_threads", "threads that read and write the network"),

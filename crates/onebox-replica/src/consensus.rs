@@ -404,7 +404,11 @@ impl Consensus {
         // Mostly there are but messages: those need none of the library's bookkeeping, which costs more than they do.
         let said = std::mem::take(&mut self.node.raft.msgs);
         if !self.node.has_ready() {
-            if self.node.raft.state == StateRole::Leader { self.say_now(said) } else { self.say_once_durable(said) }
+            if self.node.raft.state == StateRole::Leader {
+                self.say_now(said)
+            } else {
+                self.say_once_durable(said)
+            }
             return Ok(None);
         }
         self.node.raft.msgs = said;

@@ -68,7 +68,8 @@ impl Effects {
             drained,
             stop,
         } = self;
-        let lists_are_empty = applied.is_empty() && replies.is_empty() && fates.is_empty() && queries.is_empty() && refused_reads.is_empty();
+        let lists_are_empty =
+            applied.is_empty() && replies.is_empty() && fates.is_empty() && queries.is_empty() && refused_reads.is_empty();
         let nothing_is_started = jobs.is_empty() && discard.is_empty() && notes.is_empty();
         lists_are_empty && nothing_is_started && persist.is_none() && publish.is_none() && !drained && stop.is_none()
     }

@@ -41,7 +41,9 @@ impl Replica {
         let handed = if self.may_be_given_leadership(to) {
             self.consensus.transfer_leadership(to)
         } else {
-            Err(format!("{to} had better not lead: it stops, has no room on its disk or no right state, its clock is wrong, or it did not take over when asked lately"))
+            Err(format!(
+                "{to} had better not lead: it stops, has no room on its disk or no right state, its clock is wrong, or it did not take over when asked lately"
+            ))
         };
         let reply = match handed {
             Ok(()) => Reply::Done { response: Vec::new(), repeated: false },

@@ -9,8 +9,8 @@ use std::thread;
 use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
-use onebox_node::Settings;
 use onebox_node::operate::{self, ClusterStatus, SameHost};
+use onebox_node::{Begun, Settings};
 use onebox_service::{Schema, Service};
 
 mod export;
@@ -29,6 +29,7 @@ pub(crate) fn command() -> Command {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(local_command())
+        .subcommand(init_command())
         .subcommand(Command::new("status").about("Shows the nodes, who leads, and how far each is").arg(at()))
         .subcommand(Command::new("transfer").about("Lets another voter lead; no request is lost").arg(node()).arg(at()))
         .subcommand(
@@ -56,6 +57,25 @@ pub(crate) fn command() -> Command {
         .subcommand(export::command().arg(at()))
         .subcommand(
             Command::new("activate").about("Puts the newest version of the service's apply in force, once every build runs it").arg(at()),
+        )
+}
+
+fn init_command() -> Command {
+    Command::new("init")
+        .about("Begins a cluster in a data directory, without serving; the first serve with --peer-listen would do it too")
+        .arg(
+            Arg::new("data")
+                .long("data")
+                .value_name("DIR")
+                .value_parser(value_parser!(PathBuf))
+                .help("The data directory of its first node; the setting data, if it is not given"),
+        )
+        .arg(
+            Arg::new("partitions")
+                .long("partitions")
+                .value_name("N")
+                .value_parser(value_parser!(u32).range(1..))
+                .help("How many partitions it has, for good; the setting partitions, if it is not given"),
         )
 }
 
@@ -100,6 +120,9 @@ pub(crate) fn run(service: &Arc<dyn Service>, settings: &Settings, arguments: &A
     if verb == "local" {
         return local(arguments);
     }
+    if verb == "init" {
+        return init(settings, arguments);
+    }
     let at = arguments.get_one::<String>("at").expect("it has a default");
     let schema = service.schema();
     let command = match verb {
@@ -121,6 +144,24 @@ pub(crate) fn run(service: &Arc<dyn Service>, settings: &Settings, arguments: &A
     };
     operate::command(schema, settings, at, command)?;
     print("done\n");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn init(settings: &Settings, arguments: &ArgMatches) -> Result<ExitCode, String> {
+    let mut settings = settings.clone();
+    if let Some(data) = arguments.get_one::<PathBuf>("data") {
+        settings.data.clone_from(data);
+    }
+    if let Some(partitions) = arguments.get_one::<u32>("partitions") {
+        settings.partitions = *partitions;
+    }
+    let Begun { cluster, node, partitions, is_new } = onebox_node::init(&settings)?;
+    let (data, there) = (settings.data.display(), if is_new { "" } else { ", as before" });
+    print(&format!(
+        "cluster {cluster} begins with node {node} in {data}, with {partitions} partition{}{there}\nstart it: serve --data {data} --peer-listen \
+         ADDR, and then the others, each with an empty --data and --join ADDR\n",
+        if partitions == 1 { "" } else { "s" }
+    ));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -80,6 +80,7 @@ impl Cluster {
             ("ONEBOX_HEARTBEAT_MS", self.heartbeat_ms),
             ("ONEBOX_HOST", host),
             ("ONEBOX_PARTITIONS", self.partitions),
+            ("ONEBOX_CONFIRM", if self.partitions == "1" { "replicated" } else { "executed" }),
         ];
         self.nodes[number] = Some(Server::start_node(&self.data(number), &settings));
     }

@@ -31,6 +31,8 @@ const NODES: usize = 3;
 const BEFORE: Duration = Duration::from_secs(3);
 const LASTS: Duration = Duration::from_secs(5);
 const AFTER: Duration = Duration::from_secs(3);
+/// Until a base that is damaged is read: it is looked through every 12,000 heartbeats, which are 20 ms here.
+const NOTICED_WITHIN: Duration = Duration::from_secs(300);
 /// What the disk that becomes full has beside the data, in MiB: more than a node needs to take writes.
 const ROOM_MIB: u64 = 1_000;
 /// Set for the run inside the namespaces.
@@ -322,9 +324,16 @@ fn heal_base(machines: &mut Machines, machine: usize) {
     machines.await_ready(machine);
 }
 
+/// What is not read is not missed: at the latest the next look at the whole base finds it.
 fn damaged_running(machines: &mut Machines) {
     let follower = machines.follower();
     damage_base(machines, follower);
+    let began = Instant::now();
+    while !machines.node(follower).log().contains("the base is damaged") {
+        assert!(began.elapsed() < NOTICED_WITHIN, "the damage was not met within {NOTICED_WITHIN:?}");
+        thread::sleep(Duration::from_secs(1));
+    }
+    eprintln!("the damage was met after {:.0} s", began.elapsed().as_secs_f64());
     heal_base(machines, follower);
 }
 

@@ -7,7 +7,8 @@ use serde_json::json;
 
 use crate::client::{Ask, Connection, number};
 use crate::cluster::Cluster;
-use crate::server::{Server, await_condition};
+use crate::scratch::Scratch;
+use crate::server::{Server, await_condition, command};
 use crate::turn;
 
 const TENANTS: usize = 12;
@@ -117,6 +118,12 @@ fn a_token_and_an_id_say_which_partition_they_are_of(cluster: &Cluster, tenants:
         let reply = connection.ask(&tenant.stock().with("Onebox-Read", format!("at-least {}", first.1)));
         assert_eq!(reply.status, status, "{reply}");
     }
+    let unmet = connection.ask(&Ask::get("/v1/nothing"));
+    let token = unmet.header("onebox-position").expect("every answer has a position").to_owned();
+    for tenant in tenants {
+        let reply = connection.ask(&tenant.stock().with("Onebox-Read", format!("at-least {token}")));
+        assert_eq!(reply.status, 200, "what no partition answered holds up none: {reply}");
+    }
     for id in ["p4-1-1-1", "1-1-1", "p0-1-1", "p00-1-1-1"] {
         assert_eq!(connection.ask(&Ask::get(format!("/onebox/v1/requests/{id}"))).code(), "INVALID_ARGUMENT", "{id}");
     }
@@ -139,6 +146,32 @@ fn data_of_its_own_joins_nothing(cluster: &Cluster) {
     let settings = [("ONEBOX_PEER_LISTEN", "127.0.0.1:0"), ("ONEBOX_JOIN", &peers)];
     let (code, log) = Server::spawn(&alone, "127.0.0.1:0", &settings).exit();
     assert!(code == Some(1) && log.contains("holds data already"), "{log}");
+}
+
+/// Begun before it serves, told again what it was, and never twice or otherwise.
+#[test]
+fn a_cluster_can_be_begun_before_its_first_node_serves() {
+    let _turn = turn();
+    let scratch = Scratch::new("init");
+    let data = scratch.join("node").display().to_string();
+    let init = |words: &[&str]| {
+        let ran = command(&[]).args(["cluster", "init", "--data", &data]).args(words).output().expect("the binary can be started");
+        let said = if ran.status.success() { ran.stdout } else { ran.stderr };
+        (ran.status.success(), String::from_utf8_lossy(&said).into_owned())
+    };
+    let (done, first) = init(&["--partitions", "3"]);
+    assert!(done && first.contains("with 3 partitions\n"), "{first}");
+    let (done, again) = init(&[]);
+    assert!(done && again.contains("with 3 partitions, as before\n"), "{again}");
+    let (done, other) = init(&["--partitions", "2"]);
+    assert!(!done && other.contains("the setting partitions is 2, and there are 3"), "{other}");
+    let server = Server::start_node(&scratch.join("node"), &[("ONEBOX_PEER_LISTEN", "127.0.0.1:0")]);
+    let (done, used) = init(&[]);
+    assert!(!done && used.contains("is in use by"), "{used}");
+    let ran = command(&[]).args(["cluster", "status", "--at", &server.peer_address().to_string()]).output();
+    let status = String::from_utf8_lossy(&ran.expect("the binary can be started").stdout).into_owned();
+    let cluster = first.split(' ').nth(1).expect("it is named");
+    assert!(status.contains("partition 2 of 3") && status.contains(cluster), "{status}");
 }
 
 fn a_node_that_leads_some_of_them_is_taken_out_of_all(cluster: &Cluster) {

@@ -118,7 +118,8 @@ fn a_command_line_without_sense_exits_with_2() {
 }
 
 /// What operators rely on by name. A new setting comes here too: a name, once given, stays.
-const SETTINGS: [&str; 27] = [
+const SETTINGS: [&str; 28] = [
+    "confirm",
     "gateway.answers_in_flight_bytes_max",
     "data",
     "listen",
