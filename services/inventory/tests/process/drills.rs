@@ -211,6 +211,7 @@ fn cut_links(machines: &mut Machines, to_others: bool, from_others: bool) {
         }
     }
     thread::sleep(LASTS);
+    assert_ne!(machines.leader(), leader, "one leads that the others hear, and that hears them");
     machines.network.heal();
 }
 
