@@ -200,8 +200,10 @@ impl<R: Clone> NetworkClient<R> {
 
     /// What a node says to a read.
     pub fn read_reply(&mut self, now: Now, from: u64, number: u64, reply: Reply) -> Vec<Errand<R>> {
+        let asks_another = self.reads.get(&number).is_some_and(|read| read.asked != from);
         match reply {
-            // Another may have room: the leader is asked next.
+            Reply::Overloaded if asks_another => Vec::new(),
+            // The leader may have room.
             Reply::Overloaded if from != self.routes.target() => {
                 self.read_later(now, number);
                 Vec::new()

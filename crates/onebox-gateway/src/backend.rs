@@ -21,8 +21,9 @@ pub trait Backend: Send + Sync + 'static {
     /// Dropping the future does not take the call back.
     fn call(&self, call: Call) -> Pending<Answer>;
 
-    /// Creates a tenant. Creating one that exists is ALREADY_EXISTS. The name was checked by [`tenant_name`](crate::tenant_name).
-    fn create_tenant(&self, name: String, deadline: Duration) -> Pending<Answer>;
+    /// Creates a tenant, in a partition that is named or in that of its name. Creating one that exists is ALREADY_EXISTS. The name was
+    /// checked by [`tenant_name`](crate::tenant_name).
+    fn create_tenant(&self, name: String, partition: Option<u32>, deadline: Duration) -> Pending<Answer>;
 
     /// Tells what became of a request. The id was given by [`Answer::request_id`]; one of another form is
     /// INVALID_ARGUMENT. Ids that start with `local-` are the gateway's own and never come here.
@@ -36,9 +37,12 @@ pub trait Backend: Send + Sync + 'static {
         None
     }
 
-    /// A position token that every reader's state has reached: the newest such, as far as it is one state. Answers that no call gave are
-    /// stamped with it.
+    /// The position token of the state that readers of this node see; where there are several such states, one that asks for nothing of
+    /// any. Answers that no call gave are stamped with it.
     fn position(&self) -> String;
+
+    /// The same, for an answer about a request.
+    fn position_of(&self, request_id: &str) -> String;
 }
 
 /// One call, with its body already parsed and in canonical encoding.

@@ -73,10 +73,10 @@ pub(crate) async fn create_tenant(gateway: &Gateway, mut asked: Asked<'_>) -> Re
     json::refuse_query(&asked)?;
     let until = asked.started + headers.timeout;
     let (bytes, _taken) = json::json_body(gateway, &mut asked, until).await?;
-    let name = new_tenant(json::or_empty_object(&bytes)).map_err(Problem::bad_request)?;
+    let (name, partition) = new_tenant(json::or_empty_object(&bytes)).map_err(Problem::bad_request)?;
     drop(bytes);
     let place = gateway.enter()?;
-    let answer = gateway.backend.create_tenant(name.clone(), remaining(until)?).await;
+    let answer = gateway.backend.create_tenant(name.clone(), partition, remaining(until)?).await;
     let reply = gateway.reply(asked.found.template, answer, |_| {
         let mut bytes = b"{\"name\":".to_vec();
         bytes.extend_from_slice(&json_string(&name));
@@ -104,7 +104,8 @@ pub(crate) async fn request_outcome(gateway: &Gateway, asked: Asked<'_>) -> Resu
         told.map_err(|refusal| Problem::refused(refusal, None))?
     };
     let content = outcome_json(gateway, id, &outcome)?;
-    Ok(gateway.local(asked.found.template, Ok(content)).holding(place, true))
+    let position = gateway.backend.position_of(id);
+    Ok(Reply { position, ..gateway.local(asked.found.template, Ok(content)) }.holding(place, true))
 }
 
 fn outcome_json(gateway: &Gateway, id: &str, outcome: &RequestOutcome) -> Result<Content, Box<Problem>> {
@@ -128,7 +129,7 @@ fn outcome_json(gateway: &Gateway, id: &str, outcome: &RequestOutcome) -> Result
 }
 
 /// The name in `{"name": "acme"}`.
-fn new_tenant(body: &[u8]) -> Result<String, BadRequest> {
+fn new_tenant(body: &[u8]) -> Result<(String, Option<u32>), BadRequest> {
     let wrong = |field: &str, problem: String| BadRequest { problem, field: field.to_owned(), at: None };
     let value: Value = serde_json::from_slice(body).map_err(|error| {
         let sentence = error.to_string();
@@ -139,11 +140,18 @@ fn new_tenant(body: &[u8]) -> Result<String, BadRequest> {
     let Value::Object(members) = value else {
         return Err(wrong("", "the body must be an object like {\"name\": \"acme\"}".to_owned()));
     };
-    if let Some(stray) = members.keys().find(|key| *key != "name") {
-        return Err(wrong(stray, "there is no such field; a new tenant has a name only".to_owned()));
+    if let Some(stray) = members.keys().find(|key| *key != "name" && *key != "partition") {
+        return Err(wrong(stray, "there is no such field; a new tenant has a name, and may have a partition".to_owned()));
     }
+    let partition = match members.get("partition") {
+        None => None,
+        Some(number) => match number.as_u64().and_then(|number| u32::try_from(number).ok()) {
+            Some(partition) => Some(partition),
+            None => return Err(wrong("partition", "it must be the number of a partition, counted from 0".to_owned())),
+        },
+    };
     match members.get("name") {
-        Some(Value::String(name)) => tenant_name(name).map(|()| name.clone()).map_err(|why| wrong("name", why)),
+        Some(Value::String(name)) => tenant_name(name).map(|()| (name.clone(), partition)).map_err(|why| wrong("name", why)),
         Some(_) => Err(wrong("name", "it must be a string".to_owned())),
         None => Err(wrong("name", "it is missing".to_owned())),
     }

@@ -101,7 +101,10 @@ pub fn init(settings: &Settings) -> Result<Begun, String> {
     if let Some(cluster) = known.as_ref().filter(|cluster| cluster.joined) {
         return Err(format!("the data directory {} is of a node that joined the cluster {}", data.display(), cluster.name()));
     }
-    let partitions = partitions::count(data, settings.partitions, None)?;
+    if !settings.join.is_empty() {
+        return Err(format!("the setting join names the cluster at {}: to begin another, leave it out", settings.join));
+    }
+    let partitions = partitions::count_for(settings, None)?;
     let is_new = known.is_none();
     let cluster = known.map_or_else(|| begin(data, node), Ok)?;
     Ok(Begun { cluster: cluster.name(), node: PeerId::of(node).to_string(), partitions, is_new })

@@ -30,35 +30,15 @@ impl Backend for Door {
     }
 
     fn call(&self, call: Call) -> Pending<Answer> {
-        let Call { method, tenant, key, body, consistency, deadline } = call;
-        let link = self.0.of_tenant(&tenant);
-        if !self.0.service().schema().info(method).read_only {
-            return Box::pin(answered(link.command(Command::Call { tenant, method, body, key }, deadline)));
+        let link = self.0.of_tenant(&call.tenant);
+        if link.partitions == 1 {
+            return ask(&link, call);
         }
-        let consistency = match consistency {
-            Consistency::Linearizable => replica::Consistency::Linearizable,
-            Consistency::Stale => replica::Consistency::AtLeast(LogIndex(0)),
-            Consistency::AtLeast(token) => match link.tokens.read(&token) {
-                // Position 0 is what is answered without a look at any state: every state has reached it.
-                Some((partition, index)) if partition == link.partition || index == LogIndex(0) => replica::Consistency::AtLeast(index),
-                read => {
-                    let words = match read {
-                        Some(_) => format!("{token:?} is a position of another tenant's partition; it says nothing of {tenant:?}"),
-                        None => {
-                            format!("{token:?} is not a position that this service gave; at-least takes an Onebox-Position as it was")
-                        }
-                    };
-                    return Box::pin(std::future::ready(refused_read(link, Refusal::platform(Code::InvalidArgument, words))));
-                }
-            },
-        };
-        let deadline = link.uptime().saturating_add(micros(deadline));
-        Box::pin(answered(link.read(ReadAsk { tenant, method, body: body.into(), consistency, deadline })))
+        Box::pin(ask_where_it_is(Arc::clone(&self.0), call))
     }
 
-    fn create_tenant(&self, name: String, deadline: Duration) -> Pending<Answer> {
-        let link = self.0.of_tenant(&name);
-        Box::pin(answered(link.command(Command::CreateTenant { name }, deadline)))
+    fn create_tenant(&self, name: String, partition: Option<u32>, deadline: Duration) -> Pending<Answer> {
+        Box::pin(create_tenant(Arc::clone(&self.0), name, partition, Instant::now() + deadline))
     }
 
     fn outcome(&self, request_id: String, deadline: Duration) -> Pending<Result<RequestOutcome, Refusal>> {
@@ -80,6 +60,84 @@ impl Backend for Door {
         let link = self.0.first();
         // Of several partitions, nobody knows which one the next call is for.
         if link.partitions == 1 { link.position() } else { link.tokens.write(link.partition, LogIndex(0)) }
+    }
+
+    fn position_of(&self, request_id: &str) -> String {
+        self.0.of_request(request_id).map_or_else(|| self.position(), |(link, _)| link.position())
+    }
+}
+
+/// Hands a call to the partition of a link.
+fn ask(link: &Arc<Link>, call: Call) -> Pending<Answer> {
+    let Call { method, tenant, key, body, consistency, deadline } = call;
+    if !link.service().schema().info(method).read_only {
+        return Box::pin(answered(link.command(Command::Call { tenant, method, body, key }, deadline)));
+    }
+    let consistency = match consistency {
+        Consistency::Linearizable => replica::Consistency::Linearizable,
+        Consistency::Stale => replica::Consistency::AtLeast(LogIndex(0)),
+        Consistency::AtLeast(token) => match link.tokens.read(&token) {
+            // Position 0 is what is answered without a look at any state: every state has reached it.
+            Some((partition, index)) if partition == link.partition || index == LogIndex(0) => replica::Consistency::AtLeast(index),
+            read => {
+                let words = match read {
+                    Some(_) => format!("{token:?} is a position of another tenant's partition; it says nothing of {tenant:?}"),
+                    None => {
+                        format!("{token:?} is not a position that this service gave; at-least takes an Onebox-Position as it was")
+                    }
+                };
+                return Box::pin(std::future::ready(refused_read(link, Refusal::platform(Code::InvalidArgument, words))));
+            }
+        },
+    };
+    let deadline = link.uptime().saturating_add(micros(deadline));
+    Box::pin(answered(link.read(ReadAsk { tenant, method, body: body.into(), consistency, deadline })))
+}
+
+/// Asks the partition that a tenant is of by its name, and the one where it was placed if that says so.
+async fn ask_where_it_is(partitions: Arc<Partitions>, call: Call) -> Answer {
+    let until = Instant::now() + call.deadline;
+    let link = partitions.of_tenant(&call.tenant);
+    let elsewhere = match &call.consistency {
+        Consistency::AtLeast(token) => link.tokens.read(token).is_some_and(|(partition, _)| partition != link.partition),
+        Consistency::Linearizable | Consistency::Stale => false,
+    };
+    // A position of another partition makes sense for a tenant that was placed there, which this node may not have heard of yet.
+    let first = if elsewhere { Call { consistency: Consistency::Linearizable, ..call.clone() } } else { call.clone() };
+    let answer = ask(&link, first).await;
+    let placed = partitions.note_placement(&call.tenant, &answer);
+    if placed.is_none() && !elsewhere {
+        return answer;
+    }
+    let deadline = until.saturating_duration_since(Instant::now());
+    ask(&placed.unwrap_or(link), Call { deadline, ..call }).await
+}
+
+/// Says first where it is to be, where it would be otherwise, and then creates it: asked again, it is created after all.
+async fn create_tenant(partitions: Arc<Partitions>, name: String, wanted: Option<u32>, until: Instant) -> Answer {
+    let left = || until.saturating_duration_since(Instant::now());
+    let home = partitions.home_of(&name);
+    let create = |link: &Arc<Link>| answered(link.command(Command::CreateTenant { name: name.clone() }, left()));
+    let Some(partition) = wanted.filter(|wanted| *wanted != home.partition) else {
+        let answer = create(home).await;
+        // Without a wish it is created where it was placed, if somebody has said so.
+        return match partitions.note_placement(&name, &answer) {
+            Some(link) if wanted.is_none() => create(&link).await,
+            Some(link) => {
+                let words = format!("the tenant {name:?} was placed in partition {} already", link.partition);
+                Answer { outcome: Err(Refusal::platform(Code::AlreadyExists, words)), ..answer }
+            }
+            None => answer,
+        };
+    };
+    let Some(link) = partitions.get(partition) else {
+        let words = format!("there is no partition {partition}; there are {}, counted from 0", home.partitions);
+        return refused_read(home, Refusal::platform(Code::InvalidArgument, words));
+    };
+    let placed = answered(home.command(Command::PlaceTenant { name: name.clone(), partition }, left())).await;
+    match placed.outcome {
+        Ok(_) => create(link).await,
+        Err(_) => placed,
     }
 }
 

@@ -25,7 +25,6 @@ mod seats;
 mod settings;
 mod tokens;
 
-pub use onebox_client::placement;
 pub use onebox_gateway::{SpecAnswers, SpecAsk, SpecForm};
 
 pub use cluster::{Begun, init};

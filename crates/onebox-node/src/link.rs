@@ -9,7 +9,7 @@ mod asked;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use onebox_client::{Caller, Errand, NetworkClient, Now, Outcome, Whom};
@@ -22,7 +22,7 @@ use tokio::sync::oneshot;
 
 use crate::partitions::PARTITIONS_MAX;
 use crate::peers::wire::{Ask, Order, Packet, Question, Said, SentAttempt, SentId, SentRead, ToReplica, Told};
-use crate::peers::{NotSent, Peers, Responder};
+use crate::peers::{NotSent, Peers, Responder, lock};
 use crate::tokens::{Tokens, request_id};
 
 /// After how long an overloaded node asks to be tried again.
@@ -577,9 +577,4 @@ pub(crate) fn refusal_of(reply: Reply) -> Refusal {
             panic!("a read was answered as if it were a write")
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A panic while the lock was held leaves maps that are whole: each is changed by single calls.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

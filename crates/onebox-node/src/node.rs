@@ -30,8 +30,9 @@ use crate::seats::{Seat, Seats, without_a_damaged_base};
 use crate::settings::Settings;
 use crate::tokens::Tokens;
 
-/// How long a partition that has fetched its state waits for others that fetch theirs.
-const OTHERS_FETCH_MAX: Duration = Duration::from_secs(600);
+/// How many heartbeats a partition that has fetched its state waits for others that fetch theirs: fewer than those for which its peers keep
+/// what it needs next.
+const OTHERS_FETCH_HEARTBEATS: u32 = 400;
 /// Between two looks whether they do.
 const OTHERS_FETCH_LOOK: Duration = Duration::from_millis(200);
 
@@ -42,7 +43,7 @@ pub enum Exit {
     Stopped,
     /// It was asked to stop and did not finish in time; nothing is lost, but the next start replays more.
     Hurried,
-    /// It is to be started again at once: it has fetched what it could not compute, and a start puts that in place.
+    /// It is to be started again at once: what it has fetched is put in its place by a start, and so is what it goes on without.
     Reopen,
     /// It could not go on. Nothing acknowledged is lost.
     Failed(Stop),
@@ -139,10 +140,11 @@ pub fn serve(
 
     let stop = asked_or_ordered(stop, Arc::clone(partitions.first()));
     let drain_max = Duration::from_millis(settings.gateway.drain_ms_max);
+    let waits = (drain_max, OTHERS_FETCH_HEARTBEATS * Duration::from_millis(settings.heartbeat_ms));
     let router = onebox_gateway::router(Arc::new(Door(Arc::clone(&partitions), specs)), settings.gateway.clone());
     tracing::info!(%address, data = %settings.data.display(), "serving {}", schema.name);
     let (partition, exit) =
-        runtime.block_on(run(listener, (router, settings.gateway.clone()), stop, &partitions, inputs, &mut events, drain_max));
+        runtime.block_on(run(listener, (router, settings.gateway.clone()), stop, &partitions, inputs, &mut events, waits));
     runtime.shutdown_timeout(Duration::from_secs(1));
     if !matches!(exit, Exit::Stopped) {
         // Threads that write may still be at it: the directory stays claimed until the process is gone.
@@ -234,7 +236,7 @@ async fn run(
     partitions: &Partitions,
     inputs: Vec<SyncSender<Input>>,
     events: &mut mpsc::UnboundedReceiver<(u32, PartitionEvent)>,
-    drain_max: Duration,
+    (drain_max, fetch_max): (Duration, Duration),
 ) -> (u32, Exit) {
     let (close, closing) = tokio::sync::oneshot::channel::<()>();
     let serving = tokio::spawn(onebox_gateway::serve(listener, router, gateway, async move {
@@ -249,11 +251,11 @@ async fn run(
     let mut fetched = Vec::new();
     let starts_again = match ended {
         None => false,
-        Some(Some((partition, PartitionEvent::Stopped(Stop::Reopen)))) => {
+        Some(Some((partition, PartitionEvent::Stopped(Stop::Fetched)))) => {
             fetched.push(partition);
             tokio::select! {
                 () = &mut stop => false,
-                others = others_fetched(&mut fetched, events, || partitions.fetching()) => match others {
+                others = others_fetched(&mut fetched, events, fetch_max, || partitions.fetching()) => match others {
                     Ok(()) => true,
                     Err(end) => return leave_at_once(close, serving, end).await,
                 },
@@ -270,20 +272,26 @@ async fn run(
         drop(close);
         let _ = tokio::time::timeout_at(until, serving).await;
     };
-    let inputs = (0..).zip(inputs).filter(|(partition, _)| !fetched.contains(partition)).map(|(_, input)| input).collect();
     let (partition, exit) = if partitions.is_among_others() {
         tracing::info!("stopping: another node leads; what still comes goes there");
-        let end = drain(inputs, events, drain_max).await;
+        let end = drain(inputs, &mut fetched, events, drain_max).await;
         finish.await;
         end
     } else {
         tracing::info!("stopping: no new connections; finishing what is under way");
         finish.await;
-        drain(inputs, events, drain_max).await
+        drain(inputs, &mut fetched, events, drain_max).await
     };
-    // What was fetched is put in its place at the next start, whenever that is.
+    let starts_again = starts_again
+        && tokio::select! {
+            biased;
+            // It was asked to stop meanwhile.
+            () = stop => false,
+            () = std::future::ready(()) => true,
+        };
     match exit {
         Exit::Stopped | Exit::Hurried if starts_again => (partition, Exit::Reopen),
+        // What was fetched is put in its place at the next start, whenever that is.
         Exit::Stopped if !fetched.is_empty() => (partition, Exit::Hurried),
         exit => (partition, exit),
     }
@@ -301,54 +309,50 @@ async fn leave_at_once(close: tokio::sync::oneshot::Sender<()>, serving: tokio::
 async fn others_fetched(
     fetched: &mut Vec<u32>,
     events: &mut mpsc::UnboundedReceiver<(u32, PartitionEvent)>,
+    longest: Duration,
     fetching: impl Fn() -> Vec<u32>,
 ) -> Result<(), (u32, Exit)> {
-    let until = tokio::time::Instant::now() + OTHERS_FETCH_MAX;
+    let until = tokio::time::Instant::now() + longest;
     while tokio::time::Instant::now() < until && fetching().iter().any(|partition| !fetched.contains(partition)) {
         match tokio::time::timeout(OTHERS_FETCH_LOOK, events.recv()).await {
-            Ok(Some((partition, PartitionEvent::Stopped(Stop::Reopen)))) => fetched.push(partition),
+            Ok(Some((partition, PartitionEvent::Stopped(Stop::Fetched)))) => fetched.push(partition),
             Ok(Some((partition, event))) => return Err((partition, exit_of(event))),
-            Ok(None) | Err(_) => {}
+            Ok(None) => return Err((0, Exit::Hurried)),
+            Err(_) => {}
         }
     }
     Ok(())
 }
 
-/// Lets others lead, if there are any, and flushes.
+/// Lets others lead, if there are any, and flushes; all partitions but those that have fetched their state, to which more may come.
 async fn drain(
     inputs: Vec<SyncSender<Input>>,
+    fetched: &mut Vec<u32>,
     events: &mut mpsc::UnboundedReceiver<(u32, PartitionEvent)>,
     drain_max: Duration,
 ) -> (u32, Exit) {
-    if inputs.is_empty() {
-        return (0, Exit::Stopped);
-    }
+    let partitions = inputs.len();
     let drained = tokio::time::timeout(drain_max, async {
-        let mut left = inputs.len();
-        // Executors drain their inputs all the time, so there is room soon.
-        let sent = tokio::task::spawn_blocking(move || inputs.iter().try_for_each(|input| input.send(Input::Drain)));
-        if !matches!(sent.await, Ok(Ok(()))) {
-            return events.recv().await.map(|(partition, event)| (partition, exit_of(event)));
-        }
-        while let Some((partition, event)) = events.recv().await {
-            left -= 1;
+        // Executors drain their inputs all the time, so there is room soon. Whoever is gone has told why.
+        let sent = tokio::task::spawn_blocking(move || inputs.into_iter().for_each(|input| drop(input.send(Input::Drain))));
+        let _ = sent.await;
+        let mut drained = 0;
+        while drained + fetched.len() < partitions {
+            let (partition, event) = events.recv().await?;
             match event {
-                PartitionEvent::Drained if left == 0 => return Some((partition, Exit::Stopped)),
-                PartitionEvent::Drained => {}
-                // What it has fetched is put in its place at the next start, whenever that is.
-                PartitionEvent::Stopped(Stop::Reopen) if left == 0 => return Some((partition, Exit::Hurried)),
-                PartitionEvent::Stopped(Stop::Reopen) => {}
+                PartitionEvent::Drained => drained += 1,
+                PartitionEvent::Stopped(Stop::Fetched) => fetched.push(partition),
                 event @ (PartitionEvent::Stopped(_) | PartitionEvent::Panicked { .. }) => return Some((partition, exit_of(event))),
             }
         }
-        None
+        Some((0, Exit::Stopped))
     });
     drained.await.ok().flatten().unwrap_or((0, Exit::Hurried))
 }
 
 fn exit_of(event: PartitionEvent) -> Exit {
     match event {
-        PartitionEvent::Stopped(Stop::Reopen) => Exit::Reopen,
+        PartitionEvent::Stopped(Stop::Fetched | Stop::Reopen) => Exit::Reopen,
         PartitionEvent::Stopped(stop) => Exit::Failed(stop),
         PartitionEvent::Panicked { thread } => Exit::Panicked { thread },
         PartitionEvent::Drained => Exit::Stopped,
@@ -359,7 +363,7 @@ fn exit_of(event: PartitionEvent) -> Exit {
 mod tests {
     use super::*;
 
-    const REOPEN: PartitionEvent = PartitionEvent::Stopped(Stop::Reopen);
+    const FETCHED: PartitionEvent = PartitionEvent::Stopped(Stop::Fetched);
 
     /// Partition 0 has fetched its state, and of the others each in turn until its word is out.
     fn fetched(words: Vec<(u32, PartitionEvent)>) -> (Vec<u32>, Result<(), (u32, Exit)>) {
@@ -368,13 +372,13 @@ mod tests {
         let fetching: Vec<u32> = std::iter::once(0).chain(words.iter().map(|(partition, _)| *partition)).collect();
         words.into_iter().for_each(|word| told.send(word).expect("somebody listens"));
         let mut fetched = vec![0];
-        let ended = runtime.block_on(others_fetched(&mut fetched, &mut events, || fetching.clone()));
+        let ended = runtime.block_on(others_fetched(&mut fetched, &mut events, Duration::from_secs(600), || fetching.clone()));
         (fetched, ended)
     }
 
     #[test]
     fn a_node_starts_again_once_for_all_partitions_that_fetch_their_state() {
-        let (all, ended) = fetched(vec![(2, REOPEN), (1, REOPEN)]);
+        let (all, ended) = fetched(vec![(2, FETCHED), (1, FETCHED)]);
         assert!(ended.is_ok() && all == [0, 2, 1], "{all:?}");
         let (alone, ended) = fetched(Vec::new());
         assert!(ended.is_ok() && alone == [0]);
@@ -382,7 +386,7 @@ mod tests {
 
     #[test]
     fn one_that_cannot_go_on_ends_the_wait() {
-        let (_, ended) = fetched(vec![(2, REOPEN), (1, PartitionEvent::Panicked { thread: "executor" }), (3, REOPEN)]);
+        let (_, ended) = fetched(vec![(2, FETCHED), (1, PartitionEvent::Panicked { thread: "executor" }), (3, FETCHED)]);
         assert!(matches!(ended, Err((1, Exit::Panicked { thread: "executor" }))), "{ended:?}");
     }
 }

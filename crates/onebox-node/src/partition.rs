@@ -203,7 +203,9 @@ impl Executor {
             (true, _) if members.voters.len() < 2 => (true, "ready".to_owned()),
             (true, _) => (true, "ready: this node leads".to_owned()),
             (false, Some(leader)) if caught_up => (true, format!("ready: node {leader} leads")),
-            (false, _) if let Some((rows, of)) = status.fetched => (false, format!("fetches the state: {rows} of {of} rows")),
+            (false, _) if let Some((rows, of)) = status.fetched => {
+                (false, if of == 0 { "waits for the state".to_owned() } else { format!("fetches the state: {rows} of {of} rows") })
+            }
             (false, _) if members.is_empty() => (false, "waits to be taken in by the cluster".to_owned()),
             (false, None) if members.voters.len() > 1 => (false, "no node is known to lead".to_owned()),
             (false, _) => (false, format!("recovering, or stopping: {applied} of {last} entries are applied")),

@@ -1,16 +1,17 @@
 //! All partitions of a node: which one a tenant is of, and who of them is spoken to.
 //!
 //! A partition has a log, a state and a leader of its own, and threads of its own on every node. How many there are is said when a
-//! node begins, and stays. A tenant is of the partition that its name hashes to, with all its rows and requests.
+//! node begins, and stays. A tenant is of the partition that its name hashes to, with all its rows and requests, unless that partition holds
+//! a placement of it in another.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use onebox_client::placement;
-use onebox_gateway::Health;
+use onebox_gateway::{Answer, Health};
 use onebox_service::attempt::{Reply, RequestId};
 use onebox_service::{Code, Service, Time};
 use onebox_store::LogIndex;
@@ -19,15 +20,34 @@ use tokio::time::Instant;
 use crate::identity::write_durably;
 use crate::link::{Link, Standing};
 use crate::peers::wire::{Ask, ToReplica, Told};
-use crate::peers::{Ear, Peers, Responder};
+use crate::peers::{Ear, Peers, Responder, lock};
+use crate::settings::Settings;
 use crate::tokens::parse_request_id;
 
 /// Partitions at most: each has five threads at least, and a log of its own, on every node.
 pub(crate) const PARTITIONS_MAX: u32 = 64;
+/// Placements that a node keeps in mind.
+const PLACED_KNOWN_MAX: usize = 100_000;
 /// Between two looks whether leaders are spread evenly.
 const SPREAD_LOOK: Duration = Duration::from_secs(2);
 /// How long a node that did not take over is not asked again.
 const SPREAD_AGAIN: Duration = Duration::from_secs(60);
+
+/// How many partitions there are, as [`count`] says, if the settings have room for them.
+///
+/// # Errors
+/// A sentence.
+pub(crate) fn count_for(settings: &Settings, told: Option<u32>) -> Result<u32, String> {
+    let Settings { data, partitions, disk_free_min, segment_bytes, .. } = settings;
+    let has_room = |count: u32| {
+        let words =
+            format!("disk_free_min ({disk_free_min}) must be at least a segment ({segment_bytes}) for each of the {count} partitions");
+        if *disk_free_min < u64::from(count) * segment_bytes { Err(words) } else { Ok(count) }
+    };
+    // Before it is written down, for good.
+    has_room((*partitions).max(1))?;
+    has_room(count(data, *partitions, told)?)
+}
 
 /// How many partitions there are, as the data directory says; said now, if it is new.
 ///
@@ -75,12 +95,14 @@ pub(crate) fn folder_of(data: &Path, partition: u32, partitions: u32) -> PathBuf
 /// The links of all partitions, in order.
 pub(crate) struct Partitions {
     links: Vec<Arc<Link>>,
+    /// Of tenants that were placed elsewhere than by their names, those of which this node has heard.
+    placed: Mutex<HashMap<String, u32>>,
     peers: OnceLock<Arc<Peers>>,
 }
 
 impl Partitions {
     pub(crate) fn new(links: Vec<Arc<Link>>) -> Arc<Partitions> {
-        Arc::new(Partitions { links, peers: OnceLock::new() })
+        Arc::new(Partitions { links, placed: Mutex::default(), peers: OnceLock::new() })
     }
 
     pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<Link>> {
@@ -96,13 +118,32 @@ impl Partitions {
         self.first().service()
     }
 
-    fn get(&self, partition: u32) -> Option<&Arc<Link>> {
+    pub(crate) fn get(&self, partition: u32) -> Option<&Arc<Link>> {
         self.links.get(partition as usize)
     }
 
-    /// The one that a tenant is of.
-    pub(crate) fn of_tenant(&self, tenant: &str) -> &Arc<Link> {
+    /// The one that a tenant is of, as far as it is known here.
+    pub(crate) fn of_tenant(&self, tenant: &str) -> Arc<Link> {
+        let placed = if self.links.len() == 1 { None } else { lock(&self.placed).get(tenant).copied() };
+        Arc::clone(placed.and_then(|partition| self.get(partition)).unwrap_or_else(|| self.home_of(tenant)))
+    }
+
+    /// The one that a tenant is of unless it was placed in another, which is said there.
+    pub(crate) fn home_of(&self, tenant: &str) -> &Arc<Link> {
         &self.links[placement(tenant, self.links.len() as u32) as usize]
+    }
+
+    /// Learns where a tenant was placed, if an answer says so, and gives that partition. It stays there.
+    pub(crate) fn note_placement(&self, tenant: &str, answer: &Answer) -> Option<Arc<Link>> {
+        let partition = answer.outcome.as_ref().err()?.placed_in()?;
+        let link = self.get(partition)?;
+        let mut placed = lock(&self.placed);
+        if placed.len() >= PLACED_KNOWN_MAX {
+            // Each is learnt again when it is asked for.
+            placed.clear();
+        }
+        placed.insert(tenant.to_owned(), partition);
+        Some(Arc::clone(link))
     }
 
     /// The one that an id of a request names, and the request.

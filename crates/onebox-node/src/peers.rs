@@ -250,7 +250,7 @@ pub(crate) fn book(data: &Path, node: u64, address: &str, host: &str) -> Result<
     Book::open(&data.join("peers"), node, address, host)
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // A panic while the lock was held leaves maps that are whole: each is changed by single calls.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use onebox_replica::{Query, unknown_tenant};
+use onebox_replica::Query;
 use onebox_service::attempt::Reply;
 use onebox_service::execute::{self, Context};
 use onebox_service::{Budget, Code, Failure, Fault, Refusal, Service};
@@ -124,7 +124,7 @@ fn answer(query: Query, link: &Link, service: &dyn Service, budget: Budget, on_f
     }
     let outcome = match onebox_replica::tenant(&view, &tenant) {
         Ok(Some(tenant)) => execute::query(service, method, &body, &view, &Context { tenant, now: position.time, seed: 0, budget }),
-        Ok(None) => Err(Failure::Refused(Refusal::platform(Code::NotFound, unknown_tenant(&tenant)))),
+        Ok(None) => Err(onebox_replica::absent_tenant(&view, &tenant).map_or_else(Failure::Fault, Failure::Refused)),
         Err(fault) => Err(Failure::Fault(fault)),
     };
     let outcome = outcome.map_err(|failure| match failure {

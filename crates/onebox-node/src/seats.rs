@@ -20,7 +20,7 @@ use crate::identity;
 use crate::link::{Clocks, Link};
 use crate::node::{Exit, Place, StartError};
 use crate::partition::{self, Events, INPUTS_WAITING_MAX, PartitionEvent, Parts};
-use crate::partitions::{count, folder_of};
+use crate::partitions::{count_for, folder_of};
 use crate::queries::Readers;
 use crate::settings::Settings;
 use crate::tokens::Tokens;
@@ -48,14 +48,7 @@ pub(crate) struct Seat {
 impl Seats<'_> {
     /// How many there are.
     pub(crate) fn count(&self) -> Result<u32, String> {
-        let Settings { data, partitions, disk_free_min, segment_bytes, .. } = self.settings;
-        let count = count(data, *partitions, self.place.and_then(|place| place.cluster.partitions))?;
-        if *disk_free_min < u64::from(count) * segment_bytes {
-            return Err(format!(
-                "disk_free_min ({disk_free_min}) must be at least a segment ({segment_bytes}) for each of the {count} partitions"
-            ));
-        }
-        Ok(count)
+        count_for(self.settings, self.place.and_then(|place| place.cluster.partitions))
     }
 
     /// Opens one of so many.

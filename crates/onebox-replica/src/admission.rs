@@ -54,7 +54,7 @@ impl Queue {
 fn bytes_of(attempt: &Attempt) -> usize {
     let body = match &attempt.command {
         Command::Call { tenant, body, key, .. } => tenant.len() + body.len() + key.as_ref().map_or(0, String::len),
-        Command::CreateTenant { name } => name.len(),
+        Command::CreateTenant { name } | Command::PlaceTenant { name, .. } => name.len(),
         Command::OpenSession | Command::TouchSession | Command::Withdraw => 0,
     };
     ATTEMPT_OVERHEAD_BYTES + body

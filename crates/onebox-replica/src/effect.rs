@@ -50,7 +50,8 @@ pub(crate) struct Effects {
 }
 
 impl Effects {
-    /// Whether there is nothing to do but to say something to peers: so it is mostly where nobody asks for anything.
+    /// Whether there is nothing to do but to say something to peers: so it is mostly where nobody asks for anything, and then to look into
+    /// every list is a tenth of the turn.
     pub(crate) fn are_but_words(&self) -> bool {
         let Effects {
             persist,
@@ -270,8 +271,9 @@ pub enum Stop {
         /// The entry.
         at: LogIndex,
     },
-    /// The next start, which should follow at once, goes on from what is on the disk: a peer's snapshot that was fetched, which it
-    /// installs; or base and log.
+    /// A peer's snapshot is fetched. The next start, which should follow soon, installs it.
+    Fetched,
+    /// The next start, which should follow at once, goes on from base and log.
     Reopen,
 }
 
@@ -279,7 +281,8 @@ impl fmt::Display for Stop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Stop::Fault(fault) => write!(f, "{fault}"),
-            Stop::Reopen => f.write_str("the next start goes on from what is on the disk: a fetched snapshot, or base and log"),
+            Stop::Fetched => f.write_str("the next start goes on from the snapshot that was fetched"),
+            Stop::Reopen => f.write_str("the next start goes on from base and log"),
             Stop::Poison { at, what } => {
                 write!(f, "the committed entry {at} cannot be applied: {what}; install a build that can, then start again")
             }

@@ -24,6 +24,8 @@ pub enum RecordKind {
     Withdraw = 4,
     /// A version of the service's apply was put in force: its number is the record's request (4 bytes, big endian).
     Activate = 5,
+    /// A tenant was placed in another partition: its name is the record's request, the partition's number the answer (8 bytes, big endian).
+    PlaceTenant = 6,
 }
 
 /// One executed request, borrowing from the entry.
@@ -292,6 +294,7 @@ fn kind_of(number: u64) -> Result<RecordKind, String> {
         3 => Ok(RecordKind::TouchSession),
         4 => Ok(RecordKind::Withdraw),
         5 => Ok(RecordKind::Activate),
+        6 => Ok(RecordKind::PlaceTenant),
         other => Err(format!("unknown kind of record {other}")),
     }
 }

@@ -413,7 +413,7 @@ fn what_this_version_does_not_write_is_refused() {
         // Records come last in what is written; the library sorts by number, so the head's late fields go.
         by_format::Entry { session_idle: 0, idempotency: 0, service_version: 0, ..entry }
     };
-    check(&with(&|record| record.kind = 6), &[], "unknown kind of record 6");
+    check(&with(&|record| record.kind = 7), &[], "unknown kind of record 7");
     check(&with(&|record| record.method = 9), &[], &format!("a record names method 9 of {}", sound.methods.len()));
     check(&with(&|record| record.fingerprint = vec![1; 15]), &[], "15 bytes where 16 belong");
     check(&with(&|_| {}), &[0x60, 1], "field 12 after the records of an entry");

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use onebox_service::attempt::{Attempt, Command, Reply, RequestId, Sequence, SessionId};
 use onebox_service::execute::{self, Context, Failure, Recorded};
 use onebox_service::planted::planted;
-use onebox_service::{Code, EventId, Fault, MethodId, Service, TenantId, Time, version};
+use onebox_service::{Code, EventId, Fault, MethodId, Refusal, Service, TenantId, Time, version};
 use onebox_store::LogIndex;
 use onebox_store::state::{Chain, Mark, State};
 
@@ -150,6 +150,7 @@ impl Execution {
         match &attempt.command {
             Command::Call { tenant, method, body, key } => self.call(attempt, (tenant, *method, body, key.as_deref()), disk_is_low),
             Command::CreateTenant { name } => self.create_tenant(attempt, name, disk_is_low),
+            Command::PlaceTenant { name, partition } => self.place_tenant(attempt, name, *partition, disk_is_low),
             Command::OpenSession | Command::TouchSession if attempt.id.not_after < now => Ok(too_late()),
             Command::OpenSession => self.open_session(),
             // Also what is too late by this clock: the next leader's may be behind, and only the log tells it what it may not do.
@@ -286,7 +287,7 @@ impl Execution {
     fn call(&mut self, attempt: &Attempt, (tenant_name, method, body, key): Call<'_>, disk_is_low: bool) -> Result<Ended, Fault> {
         let (now, mark) = (self.open.time, self.state.mark());
         let Some(tenant) = requests::tenant(&self.state, tenant_name)? else {
-            return Ok(refuse(Code::NotFound, unknown_tenant(tenant_name)));
+            return Ok(Ended::NoEffect(Reply::Refused(requests::absent_tenant(&self.state, tenant_name)?)));
         };
         let name = self.service.schema().info(method).name;
         let logged = self.service.loggable_request(method, body);
@@ -374,11 +375,41 @@ impl Execution {
         if requests::tenant(&self.state, name)?.is_some() {
             return Ok(refuse(Code::AlreadyExists, format!("there is a tenant {name:?} already")));
         }
+        if let Some(partition) = requests::placement(&self.state, name)? {
+            return Ok(Ended::NoEffect(Reply::Refused(Refusal::placed(name, partition))));
+        }
         let Some(tenant) = self.requests.create_tenant(&mut self.state, name)? else {
             return Ok(refuse(Code::ResourceExhausted, format!("there are {} tenants; no more are allowed", self.limits.tenants_max)));
         };
         let answer = tenant.0.to_be_bytes();
         let record = platform_record(RecordKind::CreateTenant, attempt, "CreateTenant", name.as_bytes(), &answer);
+        self.remember(&record, &Recorded::default());
+        Ok(Ended::Effect(Reply::Done { response: answer.to_vec(), repeated: false }))
+    }
+
+    /// Here, where a tenant of this name would be if it were placed nowhere, is the one place where that is decided. Creating it here and
+    /// placing it elsewhere exclude each other, for they come one after the other.
+    fn place_tenant(&mut self, attempt: &Attempt, name: &str, partition: u32, disk_is_low: bool) -> Result<Ended, Fault> {
+        if let Some(ended) = self.not_now(attempt, disk_is_low) {
+            return Ok(ended);
+        }
+        if requests::tenant(&self.state, name)?.is_some() {
+            return Ok(refuse(Code::AlreadyExists, format!("there is a tenant {name:?} already, in the partition of its name")));
+        }
+        let answer = u64::from(partition).to_be_bytes();
+        match requests::placement(&self.state, name)? {
+            Some(placed) if placed == partition => {
+                return Ok(Ended::NoEffect(Reply::Done { response: answer.to_vec(), repeated: false }));
+            }
+            Some(placed) => {
+                return Ok(refuse(Code::AlreadyExists, format!("the tenant {name:?} was placed in partition {placed} already")));
+            }
+            None => {}
+        }
+        if !self.requests.place_tenant(&mut self.state, name, partition)? {
+            return Ok(refuse(Code::ResourceExhausted, format!("{} tenants are placed; no more are allowed", self.limits.tenants_max)));
+        }
+        let record = platform_record(RecordKind::PlaceTenant, attempt, "PlaceTenant", name.as_bytes(), &answer);
         self.remember(&record, &Recorded::default());
         Ok(Ended::Effect(Reply::Done { response: answer.to_vec(), repeated: false }))
     }
@@ -423,6 +454,11 @@ impl Execution {
                 let tenant = TenantId(number(index, answer)?);
                 requests::apply_tenant(&mut self.state, name, tenant).map_err(Stop::Fault)?;
             }
+            RecordKind::PlaceTenant => {
+                let name = std::str::from_utf8(record.request).map_err(|_| poison(index, "a tenant's name is not UTF-8"))?;
+                let partition = u32::try_from(number(index, answer)?).map_err(|_| poison(index, "a partition has a large number"))?;
+                requests::apply_placement(&mut self.state, name, partition).map_err(Stop::Fault)?;
+            }
             RecordKind::OpenSession => {
                 let opened = SessionId(number(index, answer)?);
                 return self.requests.apply_session(&mut self.state, opened, times.0, times.1).map_err(Stop::Fault);
@@ -462,11 +498,6 @@ fn platform_record<'r>(kind: RecordKind, attempt: &Attempt, method: &'static str
         fingerprint: 0,
         answer,
     }
-}
-
-/// Says of one tenant's name that nobody created it.
-pub fn unknown_tenant(name: &str) -> String {
-    format!("there is no tenant {name:?}; create it with POST /onebox/v1/tenants")
 }
 
 fn failed(method: &'static str, failure: Failure) -> Result<Ended, Fault> {

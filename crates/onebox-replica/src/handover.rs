@@ -60,9 +60,14 @@ impl Replica {
         }
     }
 
-    /// Whether somebody else had better lead: this node is to stop, or has no room for writes.
+    /// Whether it lets somebody else lead, if it does: this node is to stop, or has no room for writes.
     pub(crate) fn yields(&self) -> bool {
         self.draining || self.disk_is_low()
+    }
+
+    /// Whether it is not to be given leadership.
+    pub(crate) fn had_better_not_lead(&self) -> bool {
+        self.yields() || self.hollow || self.skew.told()
     }
 
     /// Timeline to avoid: two nodes stop, each hands leadership to the other at once, again and again, and nobody serves.

@@ -95,7 +95,7 @@ pub struct Status {
     pub leader: Option<PeerId>,
     /// Everything up to here is known to be committed.
     pub committed: LogIndex,
-    /// Rows of a peer's snapshot that are fetched, and all that it has; while one is.
+    /// While it wants a peer's snapshot: rows of it that are fetched, and all that it has, as far as that is known.
     pub fetched: Option<(u64, u64)>,
 }
 
@@ -268,7 +268,7 @@ impl Replica {
         }
         self.effects.messages.extend(self.consensus.take_messages());
         let (newest_version, applied) = (self.newest_version(), self.consensus.progress().0.0);
-        let had_better_not_lead = self.yields() || self.hollow || self.skew.told();
+        let had_better_not_lead = self.had_better_not_lead();
         for message in &mut self.effects.messages {
             (message.clock, message.newest_version, message.applied) = (clock.wall.0, newest_version, applied);
             message.yields = had_better_not_lead;

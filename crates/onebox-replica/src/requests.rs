@@ -13,7 +13,7 @@ use onebox_service::attempt::{Fate, RequestId, SessionId};
 use onebox_service::buggify::buggify;
 use onebox_service::keyspace::{self, PLATFORM_TABLE};
 use onebox_service::planted::planted;
-use onebox_service::{Fault, Key, Keyspace, KeyspaceMut, TenantId, Time};
+use onebox_service::{Code, Fault, Key, Keyspace, KeyspaceMut, Refusal, TenantId, Time};
 
 use crate::limits::{EXPIRED_PER_ENTRY_MAX, Limits, PASSED_OVER_MAX, SESSION_TRIM_STEP};
 use crate::rows::{AnswerRow, KeyRow, SessionRow};
@@ -26,6 +26,8 @@ mod index {
     pub(super) const SESSION_EXPIRY: u32 = 4;
     pub(super) const KEY_EXPIRY: u32 = 5;
     pub(super) const COUNTER: u32 = 6;
+    /// 7 is the version of the service's apply.
+    pub(super) const PLACEMENT: u32 = 8;
 }
 
 /// Indexes of the platform's table in every other tenant; 0 is the id counter.
@@ -40,6 +42,7 @@ enum Counter {
     TenantLast = 0,
     SessionLast = 1,
     SessionsOpen = 2,
+    TenantsPlaced = 3,
 }
 
 /// What the table knows of a request that arrives.
@@ -148,6 +151,15 @@ impl Requests {
         }
         apply_tenant(space, name, TenantId(last + 1))?;
         Ok(Some(TenantId(last + 1)))
+    }
+
+    /// Writes that a tenant is of another partition; gives `false` if there is no room for another.
+    pub(crate) fn place_tenant(&self, space: &mut dyn KeyspaceMut, name: &str, partition: u32) -> Result<bool, Fault> {
+        let has_room = read_counter(space, Counter::TenantsPlaced)? < self.limits.tenants_max;
+        if has_room {
+            apply_placement(space, name, partition)?;
+        }
+        Ok(has_room)
     }
 
     /// Writes a new session and gives its number; `None` if there is no room for another.
@@ -437,6 +449,30 @@ pub fn tenant(space: &dyn Keyspace, name: &str) -> Result<Option<TenantId>, Faul
 pub(crate) fn apply_tenant(space: &mut dyn KeyspaceMut, name: &str, tenant: TenantId) -> Result<(), Fault> {
     put(space, TenantId::PLATFORM, index::TENANT, &name, &tenant.0.to_be_bytes())?;
     write_counter(space, Counter::TenantLast, tenant.0)
+}
+
+/// The partition in which a tenant was placed, if that was done here and it is another.
+pub(crate) fn placement(space: &dyn Keyspace, name: &str) -> Result<Option<u32>, Fault> {
+    let number = read_number(space, TenantId::PLATFORM, index::PLACEMENT, &name)?;
+    Ok(number.map(|number| u32::try_from(number).expect("a partition's number has 4 bytes")))
+}
+
+/// Writes a placement that an entry holds.
+pub(crate) fn apply_placement(space: &mut dyn KeyspaceMut, name: &str, partition: u32) -> Result<(), Fault> {
+    put(space, TenantId::PLATFORM, index::PLACEMENT, &name, &u64::from(partition).to_be_bytes())?;
+    let placed = read_counter(space, Counter::TenantsPlaced)?;
+    write_counter(space, Counter::TenantsPlaced, placed + 1)
+}
+
+/// What is said of a tenant that is not here: where it is, or that there is none.
+///
+/// # Errors
+/// The fault of reading its placement.
+pub fn absent_tenant(space: &dyn Keyspace, name: &str) -> Result<Refusal, Fault> {
+    Ok(match placement(space, name)? {
+        Some(partition) => Refusal::placed(name, partition),
+        None => Refusal::platform(Code::NotFound, format!("there is no tenant {name:?}; create it with POST /onebox/v1/tenants")),
+    })
 }
 
 fn find_answer(space: &dyn Keyspace, id: RequestId, answers_from: u64) -> Result<Option<AnswerRow>, Fault> {

@@ -31,6 +31,8 @@ pub(crate) struct Snapshots {
     import: Option<Box<SnapshotImport>>,
     /// A piece is being written.
     writing: bool,
+    /// Rows that were there when the last piece came, and all.
+    rows: (u64, u64),
     asked_at: Option<u64>,
     /// Whose snapshot it is, and when it last gave some of it.
     giver: Option<(PeerId, u64)>,
@@ -132,9 +134,9 @@ impl Snapshots {
         self.given.values().map(|given| given.source.facts().applied.index).min()
     }
 
-    /// Rows of the snapshot that is being fetched: those that are there, and all.
+    /// While a snapshot is wanted: its rows that are there, and all; of none, as long as nothing has come.
     pub(crate) fn fetched(&self) -> Option<(u64, u64)> {
-        self.import.as_ref().map(|import| (import.rows(), import.facts().rows))
+        self.wanted.map(|_| self.rows)
     }
 
     /// Whether a piece is being written, which may take long.
@@ -279,10 +281,11 @@ impl Replica {
         self.snapshots.writing = false;
         match written {
             Ok(Some(import)) => {
+                self.snapshots.rows = (import.rows(), import.facts().rows);
                 self.snapshots.import = Some(import);
                 self.ask_for_rows();
             }
-            Ok(None) => self.stop(Stop::Reopen),
+            Ok(None) => self.stop(Stop::Fetched),
             // Rows that are not what was stated: from the beginning.
             Err(fault) if fault.kind == FaultKind::Damage => self.effects.notes.push(Note::SnapshotRefused(fault)),
             Err(fault) => self.stop(Stop::Fault(fault)),

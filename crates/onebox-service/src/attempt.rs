@@ -69,6 +69,13 @@ pub enum Command {
         /// Its name.
         name: String,
     },
+    /// Say of a tenant that is to be created that it is of another partition.
+    PlaceTenant {
+        /// Its name.
+        name: String,
+        /// The partition.
+        partition: u32,
+    },
     /// Open a session. The only command without a session.
     OpenSession,
     /// Keep an idle session from expiring.

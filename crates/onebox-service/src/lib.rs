@@ -30,7 +30,7 @@ pub use fault::{Fault, FaultKind};
 pub use feature::{Apply, Event, Feature, Method, Query};
 pub use keyspace::{Bytes, Keyspace, KeyspaceMut};
 pub use names::{EventId, MethodId, TenantId, Time};
-pub use refusal::{Code, Outcome, Refusal, RefusalMessage, refuse};
+pub use refusal::{Code, Outcome, PLACED, Refusal, RefusalMessage, refuse};
 pub use service::{BadRequest, EventInfo, FieldInfo, IndexInfo, MethodInfo, RefusalInfo, Route, Schema, Service, TableInfo, Verb};
 pub use spec::{Fact, Request, Spec, spec};
 pub use table::{Key, Row, Scan, Table};

@@ -94,7 +94,22 @@ pub struct Refusal {
     pub detail: Vec<u8>,
 }
 
+/// The kind of the refusal that says of which partition a tenant is.
+pub const PLACED: &str = "onebox.Placed";
+
 impl Refusal {
+    /// A tenant was placed in another partition, whose number is the detail: 4 bytes, big endian.
+    pub fn placed(tenant: &str, partition: u32) -> Refusal {
+        let message = format!("the tenant {tenant:?} is of partition {partition}");
+        Refusal { code: Code::FailedPrecondition, kind: PLACED, message, detail: partition.to_be_bytes().to_vec() }
+    }
+
+    /// The partition, if this is that refusal.
+    pub fn placed_in(&self) -> Option<u32> {
+        let detail = (self.kind == PLACED).then_some(&self.detail[..])?;
+        detail.try_into().ok().map(u32::from_be_bytes)
+    }
+
     /// A refusal of the platform itself: a code and a sentence.
     pub fn platform(code: Code, message: impl Into<String>) -> Refusal {
         Refusal { code, kind: "", message: message.into(), detail: Vec::new() }

@@ -111,8 +111,8 @@ impl Plan {
         let mut plan = Plan {
             machines,
             clients: chance.between(2, 5) as usize,
-            // As it is on one's own, in one room, and quicker than is wise.
             tick: match chance.below(8) {
+                // Quicker than is wise, in one room, and as it is unless somebody says otherwise.
                 0 => 10_000,
                 1..4 => 20_000,
                 _ => 50_000,

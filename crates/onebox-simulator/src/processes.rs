@@ -87,7 +87,7 @@ impl World {
         let wait = match stop {
             Some(Stop::Diverged { .. } | Stop::Outvoted { .. } | Stop::Poison { .. }) => return self.broken("replicas agree", words),
             Some(Stop::Fault(_)) => 500_000,
-            Some(Stop::Reopen) | None => 1_000,
+            Some(Stop::Fetched | Stop::Reopen) | None => 1_000,
         };
         self.machines[machine].kill();
         self.at(self.now + wait, Event::Start(machine));

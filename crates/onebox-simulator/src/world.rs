@@ -389,9 +389,7 @@ impl World {
                 }
             }
         }
-        if !desk.has_but_messages() || !desk.messages.is_empty() {
-            desk.clear();
-        }
+        desk.clear();
         self.desk = Some(desk);
     }
 

@@ -437,7 +437,7 @@ pub fn rows_of(space: &dyn Keyspace, tenant: TenantId) -> Result<TenantRows, Fau
 
 fn not_replayed(stop: Stop) -> Mistake {
     match stop {
-        Stop::Reopen | Stop::Outvoted { .. } => panic!("a spec has no peers"),
+        Stop::Fetched | Stop::Reopen | Stop::Outvoted { .. } => panic!("a spec has no peers"),
         Stop::Diverged { .. } => {
             Mistake("the state is another one: an `apply` writes other rows from the log than when its event was recorded".to_owned())
         }

@@ -148,7 +148,8 @@ impl MemoryDisk {
         if let Some(before) = world.names.insert(path.to_owned(), number) {
             world.used -= world.files[&before].live.len;
         }
-        world.durable_names.insert(path.to_owned(), number);
+        let before = world.durable_names.insert(path.to_owned(), number);
+        world.maybe_nameless.extend(before);
     }
 
     fn world(&self) -> MutexGuard<'_, World> {

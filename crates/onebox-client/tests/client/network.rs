@@ -133,6 +133,7 @@ fn a_read_that_the_nearest_has_no_room_for_is_asked_of_the_leader() {
     assert!(table.client.read_reply(table.now(), 7, 1, Reply::Overloaded).is_empty());
     table.uptime += TICK;
     let [Errand::Read { to: 9, number: 1, .. }] = table.client.tick(table.now())[..] else { panic!("the leader is asked") };
+    assert!(table.client.read_reply(table.now(), 7, 1, Reply::Overloaded).is_empty(), "it is not asked any more");
     let ended = table.client.read_reply(table.now(), 9, 1, Reply::Overloaded);
     assert!(matches!(ended[..], [Errand::ReadAnswer(1, Some(Reply::Overloaded))]), "{ended:?}");
 }

@@ -237,7 +237,8 @@ impl Backend for Node {
         })
     }
 
-    fn create_tenant(&self, name: String, _: Duration) -> Pending<Answer> {
+    fn create_tenant(&self, name: String, partition: Option<u32>, _: Duration) -> Pending<Answer> {
+        assert_eq!(partition, name.ends_with("-in-3").then_some(3), "{name}");
         let answer = self.next();
         Box::pin(async move {
             assert!(name.starts_with("acme"), "{name}");
@@ -257,6 +258,10 @@ impl Backend for Node {
 
     fn position(&self) -> String {
         "p-now".to_owned()
+    }
+
+    fn position_of(&self, _: &str) -> String {
+        self.position()
     }
 }
 

@@ -121,6 +121,20 @@ async fn a_tenant_is_created() {
     "#]],
         )
         .await;
+    gateway.node.will(done(""));
+    gateway
+        .check(
+            "POST /onebox/v1/tenants\n\n{\"name\": \"acme-in-3\", \"partition\": 3}",
+            expect![[r#"
+        201 Created
+        content-type: application/json
+        onebox-position: p-7
+        onebox-request-id: r-1
+
+        {"name":"acme-in-3"}
+    "#]],
+        )
+        .await;
     gateway.node.will(refused(Code::AlreadyExists, "tenant acme exists"));
     gateway
         .check(
@@ -154,26 +168,34 @@ async fn a_bad_tenant_is_refused_with_reasons() {
         onebox-position: p-now
         onebox-request-id: local-2
 
-        {"status":400,"title":"Bad Request","detail":"field nmae: there is no such field; a new tenant has a name only","code":"INVALID_ARGUMENT","field":"nmae"}
+        {"status":400,"title":"Bad Request","detail":"field nmae: there is no such field; a new tenant has a name, and may have a partition","code":"INVALID_ARGUMENT","field":"nmae"}
     "#]]).await;
-    gateway
-        .check(
-            "POST /onebox/v1/tenants\n\n{\"name\": 5}",
-            expect![[r#"
+    gateway.check("POST /onebox/v1/tenants\n\n{\"name\": \"acme\", \"partition\": -1}", expect![[r#"
         400 Bad Request
         content-type: application/problem+json
         onebox-position: p-now
         onebox-request-id: local-3
 
-        {"status":400,"title":"Bad Request","detail":"field name: it must be a string","code":"INVALID_ARGUMENT","field":"name"}
-    "#]],
+        {"status":400,"title":"Bad Request","detail":"field partition: it must be the number of a partition, counted from 0","code":"INVALID_ARGUMENT","field":"partition"}
+    "#]]).await;
+    gateway
+        .check(
+            "POST /onebox/v1/tenants\n\n{\"name\": 5}",
+            expect![[r#"
+                400 Bad Request
+                content-type: application/problem+json
+                onebox-position: p-now
+                onebox-request-id: local-4
+
+                {"status":400,"title":"Bad Request","detail":"field name: it must be a string","code":"INVALID_ARGUMENT","field":"name"}
+            "#]],
         )
         .await;
     gateway.check("POST /onebox/v1/tenants\n\n{", expect![[r#"
         400 Bad Request
         content-type: application/problem+json
         onebox-position: p-now
-        onebox-request-id: local-4
+        onebox-request-id: local-5
 
         {"status":400,"title":"Bad Request","detail":"line 1, column 1: not JSON: EOF while parsing an object","code":"INVALID_ARGUMENT","line":1,"column":1}
     "#]]).await;
@@ -181,26 +203,26 @@ async fn a_bad_tenant_is_refused_with_reasons() {
         .check(
             "POST /onebox/v1/tenants",
             expect![[r#"
-        400 Bad Request
-        content-type: application/problem+json
-        onebox-position: p-now
-        onebox-request-id: local-5
+                400 Bad Request
+                content-type: application/problem+json
+                onebox-position: p-now
+                onebox-request-id: local-6
 
-        {"status":400,"title":"Bad Request","detail":"field name: it is missing","code":"INVALID_ARGUMENT","field":"name"}
-    "#]],
+                {"status":400,"title":"Bad Request","detail":"field name: it is missing","code":"INVALID_ARGUMENT","field":"name"}
+            "#]],
         )
         .await;
     gateway
         .check(
             "POST /onebox/v1/tenants?name=acme",
             expect![[r#"
-        400 Bad Request
-        content-type: application/problem+json
-        onebox-position: p-now
-        onebox-request-id: local-6
+                400 Bad Request
+                content-type: application/problem+json
+                onebox-position: p-now
+                onebox-request-id: local-7
 
-        {"status":400,"title":"Bad Request","detail":"query parameter name: /onebox/v1/tenants takes none","code":"INVALID_ARGUMENT"}
-    "#]],
+                {"status":400,"title":"Bad Request","detail":"query parameter name: /onebox/v1/tenants takes none","code":"INVALID_ARGUMENT"}
+            "#]],
         )
         .await;
 }

@@ -5,9 +5,9 @@ use onebox_service::attempt::Reply;
 use onebox_service::{Code, Time};
 use onebox_store::LogIndex;
 
-use super::{Link, Out, Standing, lock};
-use crate::peers::Responder;
+use super::{Link, Out, Standing};
 use crate::peers::wire::{self, Ask, Order, OrderKind, Question, Seen, SentRead, SentReply, SentStatus, Told};
+use crate::peers::{Responder, lock};
 
 impl Link {
     /// Asks the executor here for somebody else.

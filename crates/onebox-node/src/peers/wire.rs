@@ -4,7 +4,7 @@
 
 use onebox_replica::{Change, PeerId, PeerMessage};
 use onebox_service::attempt::{Attempt, Command, Fate, Reply, RequestId, Sequence, SessionId};
-use onebox_service::{Code, Refusal, Schema, Time};
+use onebox_service::{Code, PLACED, Refusal, Schema, Time};
 use onebox_store::LogIndex;
 
 /// Several packets at once, in order.
@@ -128,7 +128,7 @@ pub(crate) struct SentAttempt {
     pub(crate) id: Option<SentId>,
     #[prost(uint64, tag = "2")]
     pub(crate) acknowledged_below: u64,
-    #[prost(oneof = "SentCommand", tags = "3, 4, 5, 6, 7")]
+    #[prost(oneof = "SentCommand", tags = "3, 4, 5, 6, 7, 8")]
     pub(crate) command: Option<SentCommand>,
 }
 
@@ -145,6 +145,17 @@ pub(crate) enum SentCommand {
     TouchSession(()),
     #[prost(message, tag = "7")]
     Withdraw(()),
+    #[prost(message, tag = "8")]
+    PlaceTenant(SentPlacement),
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct SentPlacement {
+    /// The tenant's name.
+    #[prost(string, tag = "1")]
+    pub(crate) name: String,
+    #[prost(uint32, tag = "2")]
+    pub(crate) partition: u32,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -388,6 +399,7 @@ impl SentAttempt {
                 SentCommand::Call(SentCall { tenant, method: schema.info(method).name.to_owned(), body, key })
             }
             Command::CreateTenant { name } => SentCommand::CreateTenant(name),
+            Command::PlaceTenant { name, partition } => SentCommand::PlaceTenant(SentPlacement { name, partition }),
             Command::OpenSession => SentCommand::OpenSession(()),
             Command::TouchSession => SentCommand::TouchSession(()),
             Command::Withdraw => SentCommand::Withdraw(()),
@@ -405,6 +417,7 @@ impl SentAttempt {
                 Command::Call { tenant, method, body, key }
             }
             SentCommand::CreateTenant(name) => Command::CreateTenant { name },
+            SentCommand::PlaceTenant(SentPlacement { name, partition }) => Command::PlaceTenant { name, partition },
             SentCommand::OpenSession(()) => Command::OpenSession,
             SentCommand::TouchSession(()) => Command::TouchSession,
             SentCommand::Withdraw(()) => Command::Withdraw,
@@ -485,6 +498,7 @@ impl SentRefusal {
     fn refusal(self, schema: &Schema) -> Refusal {
         let code = Code::ALL.into_iter().find(|code| *code as u32 == self.code).unwrap_or(Code::Internal);
         match schema.refusals.iter().find(|known| known.name == self.kind) {
+            None if self.kind == PLACED => Refusal { code, kind: PLACED, message: self.message, detail: self.detail },
             Some(known) => Refusal { code, kind: known.name, message: self.message, detail: self.detail },
             // One of the platform, or of a newer build: its sentence says it.
             None => Refusal::platform(code, self.message),

@@ -5,7 +5,7 @@ use onebox_replica::limits::{EXPIRED_PER_ENTRY_MAX, SESSION_TRIM_STEP};
 use onebox_service::Code;
 use onebox_service::attempt::{Attempt, Command, Reply};
 
-use crate::rig::{Rig, SECOND, acknowledging, call, create_tenant, id, index, keyed, refused, set, told, touch, verdict};
+use crate::rig::{Rig, SECOND, acknowledging, call, create_tenant, id, index, keyed, place_tenant, refused, set, told, touch, verdict};
 use crate::service::{Ask, DRAW};
 
 const MINUTE: u64 = 60 * SECOND;
@@ -30,6 +30,37 @@ fn tenants_max() {
     }
     refused(&rig.carry_out(elsewhere), Code::NotFound, "there is no tenant \"c\"");
     rig.restarted(Limits { tenants_max: 3, ..Limits::default() });
+}
+
+/// The partition of its name is where a tenant is, or where it says that it is; once and for all, also for whoever replays it.
+#[test]
+fn a_tenant_is_placed_before_it_is_created_or_not_at_all() {
+    let limits = Limits { tenants_max: 3, ..Limits::default() };
+    let mut rig = Rig::new(limits);
+    let session = rig.session();
+    let of_tenant = |sequence, name: &str| {
+        let mut attempt = set(session, sequence, "cell", b"");
+        if let Command::Call { tenant, .. } = &mut attempt.command {
+            *tenant = name.to_owned();
+        }
+        attempt
+    };
+    assert_eq!(verdict(&rig.carry_out(create_tenant(session, 1, "here"))), Ok(false));
+    refused(&rig.carry_out(place_tenant(session, 2, "here", 5)), Code::AlreadyExists, "there is a tenant \"here\" already");
+    assert_eq!(verdict(&rig.carry_out(place_tenant(session, 3, "there", 5))), Ok(false));
+    assert_eq!(verdict(&rig.carry_out(place_tenant(session, 3, "there", 5))), Ok(true), "the same request");
+    assert_eq!(verdict(&rig.carry_out(place_tenant(session, 4, "there", 5))), Ok(false), "another that asks for the same");
+    refused(&rig.carry_out(place_tenant(session, 5, "there", 6)), Code::AlreadyExists, "in partition 5 already");
+    let (create, call) = (rig.carry_out(create_tenant(session, 6, "there")), rig.carry_out(of_tenant(7, "there")));
+    for reply in [create, call] {
+        let Reply::Refused(refusal) = reply else { panic!("it is elsewhere: {reply:?}") };
+        assert_eq!(refusal.placed_in(), Some(5), "{}", refusal.message);
+    }
+    assert_eq!(verdict(&rig.carry_out(of_tenant(8, "here"))), Ok(false));
+    assert_eq!(verdict(&rig.carry_out(place_tenant(session, 9, "b", 1))), Ok(false));
+    assert_eq!(verdict(&rig.carry_out(place_tenant(session, 10, "c", 1))), Ok(false));
+    refused(&rig.carry_out(place_tenant(session, 11, "d", 1)), Code::ResourceExhausted, "3 tenants are placed");
+    rig.restarted(limits);
 }
 
 #[test]

@@ -407,6 +407,10 @@ pub(crate) fn create_tenant(session: u64, sequence: u64, name: &str) -> Attempt 
     Attempt { command: Command::CreateTenant { name: name.to_owned() }, ..touch(session, sequence) }
 }
 
+pub(crate) fn place_tenant(session: u64, sequence: u64, name: &str, partition: u32) -> Attempt {
+    Attempt { command: Command::PlaceTenant { name: name.to_owned(), partition }, ..touch(session, sequence) }
+}
+
 /// Whether it was done now, done before, or the code with which it was refused.
 pub(crate) fn verdict(reply: &Reply) -> Result<bool, Code> {
     match reply {

@@ -20,8 +20,8 @@ impl Sector {
         let (_, chunks) = bytes.as_rchunks::<CHUNK>();
         let zero_chunks = chunks.iter().rev().take_while(|chunk| **chunk == [0; CHUNK]).count();
         let bytes = &bytes[..SECTOR - zero_chunks * CHUNK];
-        let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-        Sector((used > 0).then(|| Arc::from(&bytes[..used])))
+        let last = bytes.iter().rposition(|byte| *byte != 0).expect("one is not zero");
+        Sector(Some(Arc::from(&bytes[..=last])))
     }
 
     /// The bytes from `start` on, as many as `into` takes.

@@ -1,5 +1,6 @@
 //! A cluster of several partitions: tenants and leaders are spread, and a lost node costs nobody an answer. And reads that any node answers.
 
+use std::net::TcpListener;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::thread;
 
@@ -96,6 +97,7 @@ fn tenants_and_leaders_are_spread_and_a_lost_node_costs_no_tenant_an_answer() {
         }
     }
     await_condition("every node leads its share again", || led(&cluster).len() == 3);
+    a_tenant_is_where_it_was_placed_and_every_node_finds_it(&cluster);
     the_number_of_partitions_stays(&mut cluster);
     data_of_its_own_joins_nothing(&cluster);
     a_node_that_leads_some_of_them_is_taken_out_of_all(&cluster);
@@ -129,6 +131,43 @@ fn a_token_and_an_id_say_which_partition_they_are_of(cluster: &Cluster, tenants:
     }
 }
 
+/// Each node is asked by somebody who never asked it before, also with a position that another node gave.
+fn a_tenant_is_where_it_was_placed_and_every_node_finds_it(cluster: &Cluster) {
+    let create = |connection: &mut Connection, name: &str, partition: u32| {
+        connection.ask(&Ask::post("/onebox/v1/tenants", &json!({ "name": name, "partition": partition })))
+    };
+    let partition_of = |token: &str| u32::from_str_radix(token.split('-').nth(1).expect("a token names its partition"), 16);
+    for place in 0..4 {
+        // By their names the first two would be of partitions 0 and 1.
+        let (name, partition) = (format!("placed-{place}"), (place + 1) % 4);
+        let mut connection = cluster.server(0).connect();
+        assert_eq!(create(&mut connection, &name, partition).status, 201);
+        let again = create(&mut connection, &name, partition);
+        assert_eq!(again.code(), "ALREADY_EXISTS", "{again}");
+        let elsewhere = create(&mut cluster.server(1).connect(), &name, (partition + 1) % 4);
+        assert_eq!(elsewhere.code(), "ALREADY_EXISTS", "{elsewhere}");
+        let tenant = Tenant { name, on_hand: AtomicI64::new(0) };
+        connection.succeed(&tenant.of(Ask::post("/v1/products", &json!({ "skus": ["GPU"] }))));
+        connection.succeed(&tenant.of(Ask::post("/v1/locations", &json!({ "locations": [{"name": "shelf"}] }))));
+        tenant.put_one(&mut connection);
+        let token = connection.ask(&tenant.stock()).header("onebox-position").expect("every answer has a position").to_owned();
+        assert_eq!(partition_of(&token), Ok(partition), "{token}");
+        let mut other = cluster.server(1).connect();
+        let reply = other.ask(&tenant.stock().with("Onebox-Read", format!("at-least {token}")));
+        assert!(reply.status == 200 && number(&reply.json()["items"][0]["onHand"]) == 1, "{reply}");
+        tenant.put_one(&mut cluster.server(2).connect());
+        let twice = other.ask(&Ask::post("/onebox/v1/tenants", &json!({ "name": tenant.name })));
+        assert_eq!(twice.code(), "ALREADY_EXISTS", "{twice}");
+    }
+    let nowhere = create(&mut cluster.server(0).connect(), "nowhere", 4);
+    assert!(nowhere.code() == "INVALID_ARGUMENT" && nowhere.to_string().contains("there is no partition 4"), "{nowhere}");
+    for tenant in ["placed-0", "placed-1"] {
+        let out = cluster.data(9).with_extension(tenant).display().to_string();
+        let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("there is a port").to_string();
+        cluster.operate(&["export", "--tenant", tenant, "--out", &out, "--peer-listen", &free]).expect("it is found in the data, too");
+    }
+}
+
 fn the_number_of_partitions_stays(cluster: &mut Cluster) {
     let data = cluster.data(2);
     cluster.take(2).stop();
@@ -159,6 +198,8 @@ fn a_cluster_can_be_begun_before_its_first_node_serves() {
         let said = if ran.status.success() { ran.stdout } else { ran.stderr };
         (ran.status.success(), String::from_utf8_lossy(&said).into_owned())
     };
+    let (done, too_many) = init(&["--partitions", "40"]);
+    assert!(!done && too_many.contains("for each of the 40 partitions"), "{too_many}");
     let (done, first) = init(&["--partitions", "3"]);
     assert!(done && first.contains("with 3 partitions\n"), "{first}");
     let (done, again) = init(&[]);

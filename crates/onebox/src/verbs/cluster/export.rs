@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use clap::{Arg, ArgMatches, value_parser};
+use onebox_node::Settings;
 use onebox_node::operate::{self, ClusterStatus, Command};
-use onebox_node::{Settings, placement};
 use onebox_service::{Schema, Service};
 use onebox_spec::Catalogue;
 use onebox_spec::stage::rows_of;
@@ -47,8 +47,8 @@ pub(super) fn run(service: &Arc<dyn Service>, settings: &Settings, at: &str, arg
     if data.exists() {
         return Err(format!("{} is there already; remove it, or give another --out", data.display()));
     }
-    let partition = placement(tenant, operate::status(schema, settings, at, 0)?.partitions);
-    let target = operate::status(schema, settings, at, partition)?.committed;
+    // Of every partition, for only the data says where a tenant was placed.
+    let targets: Vec<u64> = operate::statuses(schema, settings, at)?.iter().map(|status| status.committed).collect();
     let asked = Arc::new(AtomicBool::new(false));
     stop_when_asked(&asked)?;
     let this = std::env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
@@ -58,17 +58,17 @@ pub(super) fn run(service: &Arc<dyn Service>, settings: &Settings, at: &str, arg
     // Ctrl-C is for this process, which first has the cluster forget the node.
     command.process_group(0).arg("--stop-at-end-of-input").env("ONEBOX_VOTE", "false").stdin(Stdio::piped());
     let mut child = command.spawn().map_err(|error| format!("cannot start a node: {error}"))?;
-    let followed = follow(schema, settings, (at, own), (partition, target), &mut child, &asked);
+    let followed = follow(schema, settings, (at, own), &targets, &mut child, &asked);
     drop(child.stdin.take());
     let ended = child.wait().map_err(|error| format!("cannot wait for the node: {error}"))?;
-    let applied = followed?;
+    followed?;
     if !ended.success() {
         return Err(format!("the node that followed ended with {ended}; what it said is above"));
     }
-    print(&format!("follows no more, at entry {applied}; writes {}\n", out.display()));
+    print(&format!("follows no more; writes {}\n", out.display()));
     let looked = onebox_node::look(service, data, settings, tenant, |view, tenant| Ok((view.position().index, rows_of(view, tenant)?)));
-    let (entry, rows) = looked.map_err(|error| error.to_string())?;
-    if entry.0 < target {
+    let (partition, (entry, rows)) = looked.map_err(|error| error.to_string())?;
+    if targets.get(partition as usize).is_some_and(|target| entry.0 < *target) {
         return Err(format!(
             "the node stopped before all it had applied was flushed, at entry {entry}; remove {} and try again",
             data.display()
@@ -81,20 +81,21 @@ pub(super) fn run(service: &Arc<dyn Service>, settings: &Settings, at: &str, arg
     Ok(ExitCode::SUCCESS)
 }
 
-/// Waits until the node here has applied everything up to an entry, and has the cluster forget it; gives the entry it has come to.
+/// Waits until the node here has applied everything up to an entry of each partition, and has the cluster forget it.
 fn follow(
     schema: &Schema,
     settings: &Settings,
     (at, own): (&str, &str),
-    (partition, target): (u32, u64),
+    targets: &[u64],
     child: &mut Child,
     asked: &AtomicBool,
-) -> Result<u64, String> {
+) -> Result<(), String> {
     let mut told = 0;
+    let all: u64 = targets.iter().sum();
     loop {
         thread::sleep(LOOK_AGAIN);
         // It may be starting, or starting again with what it has fetched.
-        let Ok(ClusterStatus { node, applied, learners, .. }) = operate::status(schema, settings, own, partition) else {
+        let Ok(statuses) = operate::statuses(schema, settings, own) else {
             if let Ok(Some(ended)) = child.try_wait() {
                 return Err(format!("the node that was to follow ended with {ended}; what it said is above"));
             }
@@ -103,15 +104,19 @@ fn follow(
             }
             continue;
         };
-        let percent = (applied.min(target) * 100).checked_div(target).unwrap_or(100);
+        let applied: u64 = statuses.iter().zip(targets).map(|(status, target)| status.applied.min(*target)).sum();
+        let percent = (applied * 100).checked_div(all).unwrap_or(100);
         if percent > told {
             told = percent;
-            print(&format!("has applied {applied} of {target} entries\n"));
+            print(&format!("has applied {applied} of {all} entries\n"));
         }
         let has_left = asked.load(Ordering::Acquire);
-        if learners.contains(&node) && (applied >= target || has_left) {
-            operate::command(schema, settings, at, Command::Remove(node))?;
-            return if has_left { Err("interrupted; the node has left the cluster again".to_owned()) } else { Ok(applied) };
+        if let Some(ClusterStatus { node, .. }) = statuses.first()
+            && statuses.iter().all(|status| status.learners.contains(node))
+            && (applied >= all || has_left)
+        {
+            operate::command(schema, settings, at, Command::Remove(*node))?;
+            return if has_left { Err("interrupted; the node has left the cluster again".to_owned()) } else { Ok(()) };
         }
     }
 }
