@@ -31,10 +31,10 @@ impl Backend for Door {
 
     fn call(&self, call: Call) -> Pending<Answer> {
         let link = self.0.of_tenant(&call.tenant);
-        if link.partitions == 1 {
+        if link.partitions == 1 || link.partition != self.0.home_of(&call.tenant).partition {
             return ask(&link, call);
         }
-        Box::pin(ask_where_it_is(Arc::clone(&self.0), call))
+        Box::pin(ask_where_it_is(Arc::clone(&self.0), link, call))
     }
 
     fn create_tenant(&self, name: String, partition: Option<u32>, deadline: Duration) -> Pending<Answer> {
@@ -95,11 +95,13 @@ fn ask(link: &Arc<Link>, call: Call) -> Pending<Answer> {
 }
 
 /// Asks the partition that a tenant is of by its name, and the one where it was placed if that says so.
-async fn ask_where_it_is(partitions: Arc<Partitions>, call: Call) -> Answer {
+async fn ask_where_it_is(partitions: Arc<Partitions>, link: Arc<Link>, call: Call) -> Answer {
     let until = Instant::now() + call.deadline;
-    let link = partitions.of_tenant(&call.tenant);
+    let is_of_another = |(partition, index)| partition != link.partition && index != LogIndex(0);
     let elsewhere = match &call.consistency {
-        Consistency::AtLeast(token) => link.tokens.read(token).is_some_and(|(partition, _)| partition != link.partition),
+        // A write has no position.
+        Consistency::AtLeast(_) if !link.service().schema().info(call.method).read_only => false,
+        Consistency::AtLeast(token) => link.tokens.read(token).is_some_and(is_of_another),
         Consistency::Linearizable | Consistency::Stale => false,
     };
     // A position of another partition makes sense for a tenant that was placed there, which this node may not have heard of yet.
@@ -124,8 +126,8 @@ async fn create_tenant(partitions: Arc<Partitions>, name: String, wanted: Option
         return match partitions.note_placement(&name, &answer) {
             Some(link) if wanted.is_none() => create(&link).await,
             Some(link) => {
-                let words = format!("the tenant {name:?} was placed in partition {} already", link.partition);
-                Answer { outcome: Err(Refusal::platform(Code::AlreadyExists, words)), ..answer }
+                let words = format!("the tenant {name:?} is placed in partition {}, for good; create it there", link.partition);
+                Answer { outcome: Err(Refusal::platform(Code::FailedPrecondition, words)), ..answer }
             }
             None => answer,
         };
@@ -137,6 +139,11 @@ async fn create_tenant(partitions: Arc<Partitions>, name: String, wanted: Option
     let placed = answered(home.command(Command::PlaceTenant { name: name.clone(), partition }, left())).await;
     match placed.outcome {
         Ok(_) => create(link).await,
+        // Whatever became of the placing, the creating was not asked for.
+        Err(refusal) if matches!(refusal.code, Code::Unknown | Code::DeadlineExceeded) => {
+            let words = format!("the tenant {name:?} is not created; ask again with the same partition");
+            refused_read(home, Refusal::platform(refusal.code, words))
+        }
         Err(_) => placed,
     }
 }

@@ -324,7 +324,7 @@ async fn others_fetched(
     Ok(())
 }
 
-/// Lets others lead, if there are any, and flushes; all partitions but those that have fetched their state, to which more may come.
+/// Lets others lead, if there are any, and flushes; all partitions but those that wait for the next start, to which more may come.
 async fn drain(
     inputs: Vec<SyncSender<Input>>,
     fetched: &mut Vec<u32>,
@@ -341,7 +341,7 @@ async fn drain(
             let (partition, event) = events.recv().await?;
             match event {
                 PartitionEvent::Drained => drained += 1,
-                PartitionEvent::Stopped(Stop::Fetched) => fetched.push(partition),
+                PartitionEvent::Stopped(Stop::Fetched | Stop::Reopen) => fetched.push(partition),
                 event @ (PartitionEvent::Stopped(_) | PartitionEvent::Panicked { .. }) => return Some((partition, exit_of(event))),
             }
         }

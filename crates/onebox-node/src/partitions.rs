@@ -45,7 +45,7 @@ pub(crate) fn count_for(settings: &Settings, told: Option<u32>) -> Result<u32, S
         if *disk_free_min < u64::from(count) * segment_bytes { Err(words) } else { Ok(count) }
     };
     // Before it is written down, for good.
-    has_room((*partitions).max(1))?;
+    has_room(told.unwrap_or(*partitions).max(1))?;
     has_room(count(data, *partitions, told)?)
 }
 

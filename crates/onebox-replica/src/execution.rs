@@ -402,7 +402,8 @@ impl Execution {
                 return Ok(Ended::NoEffect(Reply::Done { response: answer.to_vec(), repeated: false }));
             }
             Some(placed) => {
-                return Ok(refuse(Code::AlreadyExists, format!("the tenant {name:?} was placed in partition {placed} already")));
+                let words = format!("the tenant {name:?} is placed in partition {placed}, for good; create it there, or name no partition");
+                return Ok(refuse(Code::FailedPrecondition, words));
             }
             None => {}
         }

@@ -148,7 +148,7 @@ impl Snapshots {
     pub(crate) fn forget(&mut self) {
         self.given.clear();
         self.waiting.clear();
-        self.import = None;
+        (self.import, self.rows) = (None, (0, 0));
     }
 }
 
@@ -287,7 +287,10 @@ impl Replica {
             }
             Ok(None) => self.stop(Stop::Fetched),
             // Rows that are not what was stated: from the beginning.
-            Err(fault) if fault.kind == FaultKind::Damage => self.effects.notes.push(Note::SnapshotRefused(fault)),
+            Err(fault) if fault.kind == FaultKind::Damage => {
+                self.snapshots.rows = (0, 0);
+                self.effects.notes.push(Note::SnapshotRefused(fault));
+            }
             Err(fault) => self.stop(Stop::Fault(fault)),
         }
     }

@@ -338,7 +338,7 @@ pub(crate) struct SentRefusal {
     /// The number of its code.
     #[prost(uint32, tag = "1")]
     pub(crate) code: u32,
-    /// The full name of its message; empty for a refusal of the platform.
+    /// The full name of its message; empty for a refusal of the platform, but for the one that says of which partition a tenant is.
     #[prost(string, tag = "2")]
     pub(crate) kind: String,
     #[prost(string, tag = "3")]

@@ -50,7 +50,7 @@ fn a_tenant_is_placed_before_it_is_created_or_not_at_all() {
     assert_eq!(verdict(&rig.carry_out(place_tenant(session, 3, "there", 5))), Ok(false));
     assert_eq!(verdict(&rig.carry_out(place_tenant(session, 3, "there", 5))), Ok(true), "the same request");
     assert_eq!(verdict(&rig.carry_out(place_tenant(session, 4, "there", 5))), Ok(false), "another that asks for the same");
-    refused(&rig.carry_out(place_tenant(session, 5, "there", 6)), Code::AlreadyExists, "in partition 5 already");
+    refused(&rig.carry_out(place_tenant(session, 5, "there", 6)), Code::FailedPrecondition, "is placed in partition 5, for good");
     let (create, call) = (rig.carry_out(create_tenant(session, 6, "there")), rig.carry_out(of_tenant(7, "there")));
     for reply in [create, call] {
         let Reply::Refused(refusal) = reply else { panic!("it is elsewhere: {reply:?}") };

@@ -112,8 +112,7 @@ fn follow(
         }
         let has_left = asked.load(Ordering::Acquire);
         if let Some(ClusterStatus { node, .. }) = statuses.first()
-            && statuses.iter().all(|status| status.learners.contains(node))
-            && (applied >= all || has_left)
+            && (has_left || (applied >= all && statuses.iter().all(|status| status.learners.contains(node))))
         {
             operate::command(schema, settings, at, Command::Remove(*node))?;
             return if has_left { Err("interrupted; the node has left the cluster again".to_owned()) } else { Ok(()) };
