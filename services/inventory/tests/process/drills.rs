@@ -113,7 +113,10 @@ impl Machines {
 
     /// What an operator is told.
     fn operate(&self, words: &[&str]) -> String {
-        let at = (1..=MACHINES).find(|machine| self.nodes[*machine].is_some()).expect("a node runs");
+        self.operate_at((1..=MACHINES).find(|machine| self.nodes[*machine].is_some()).expect("a node runs"), words)
+    }
+
+    fn operate_at(&self, at: usize, words: &[&str]) -> String {
         let ran = command(&[]).arg("cluster").args(words).args(["--at", &format!("{}:7400", address(at))]).output();
         let ran = ran.expect("the binary can be started");
         assert!(ran.status.success(), "cluster {words:?}: {}", String::from_utf8_lossy(&ran.stderr));
@@ -122,9 +125,7 @@ impl Machines {
 
     /// The lines of the status, one for each node, in words.
     fn status(&self) -> Vec<Vec<String>> {
-        let status = self.operate(&["status"]);
-        let lines = status.lines().filter(|line| line.contains(":7400"));
-        lines.map(|line| line.split_whitespace().map(str::to_owned).collect()).collect()
+        lines_of(&self.operate(&["status"]))
     }
 
     /// The node of a machine, as the operator calls it, and what it is.
@@ -179,6 +180,11 @@ impl Machines {
     }
 }
 
+fn lines_of(status: &str) -> Vec<Vec<String>> {
+    let lines = status.lines().filter(|line| line.contains(":7400"));
+    lines.map(|line| line.split_whitespace().map(str::to_owned).collect()).collect()
+}
+
 fn kill(machines: &mut Machines) {
     let leader = machines.leader();
     machines.take(leader).kill();
@@ -211,7 +217,13 @@ fn cut_links(machines: &mut Machines, to_others: bool, from_others: bool) {
         }
     }
     thread::sleep(LASTS);
-    assert_ne!(machines.leader(), leader, "one leads that the others hear, and that hears them");
+    let witness = (1..=NODES).find(|machine| *machine != leader).expect("there are three");
+    let seen = lines_of(&machines.operate_at(witness, &["status"]));
+    let old = format!("{}:7400", address(leader));
+    assert!(
+        seen.iter().any(|words| words[1] == "leader" && words[2] != old),
+        "one leads that the others hear, and that hears them: {seen:?}"
+    );
     machines.network.heal();
 }
 
