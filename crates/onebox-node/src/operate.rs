@@ -271,13 +271,15 @@ impl Operator<'_> {
                 return Ok(());
             }
             let leader = status.known.iter().find(|known| Some(known.node) == status.leader);
-            if let Some(leader) = leader {
+            // What was ordered before, and perhaps of another leader, may be half way.
+            let is_half_way = tried > 0 && status.is_changing;
+            if let Some(leader) = leader.filter(|_| !is_half_way) {
                 let told = self.ask(&leader.address, Question::Order(command.order())).await;
                 match told.map(|asked| asked.told.reply.map(|reply| reply.read(self.schema))) {
                     Ok(Some(Ok(Reply::Done { .. }))) => return Ok(()),
                     Ok(Some(Ok(Reply::Refused(refusal)))) => return Err(refusal.message),
                     // Another leads by now, or will; what became of the order is seen in the status.
-                    Ok(Some(Ok(Reply::Elsewhere(_) | Reply::Retry(_)))) | Err(_) => {}
+                    Ok(Some(Ok(Reply::Elsewhere(_) | Reply::Retry(_) | Reply::Unknown(_)))) | Err(_) => {}
                     Ok(Some(Ok(other))) => return Err(format!("the node at {address} said {other:?}; look at the status, and ask again")),
                     Ok(Some(Err(_)) | None) => return Err(format!("the node at {address} answered something else than was asked")),
                 }
