@@ -22,7 +22,7 @@ use crate::next;
 use crate::number_from;
 use crate::random::Random;
 use crate::scratch::{Scratch, names_in};
-use crate::server::{Server, await_condition, command, command_of};
+use crate::server::{Server, await_condition, await_condition_within, command, command_of};
 
 /// Machines there are: three nodes, and one for a node that comes and goes.
 const MACHINES: usize = 4;
@@ -342,10 +342,7 @@ fn damaged_running(machines: &mut Machines) {
     let follower = machines.follower();
     damage_base(machines, follower);
     let began = Instant::now();
-    while !machines.node(follower).log().contains("the base is damaged") {
-        assert!(began.elapsed() < NOTICED_WITHIN, "the damage was not met within {NOTICED_WITHIN:?}");
-        thread::sleep(Duration::from_secs(1));
-    }
+    await_condition_within(NOTICED_WITHIN, "the damage is met", || machines.node(follower).log().contains("the base is damaged"));
     eprintln!("the damage was met after {:.0} s", began.elapsed().as_secs_f64());
     heal_base(machines, follower);
 }

@@ -246,10 +246,15 @@ pub(crate) fn command_of(before: &[String], binary: &str, settings: &[(&str, &st
 }
 
 /// Waits until something holds, which must happen.
-pub(crate) fn await_condition(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) fn await_condition(what: &str, holds: impl FnMut() -> bool) {
+    await_condition_within(WAIT_MAX, what, holds);
+}
+
+/// The same, of what takes longer.
+pub(crate) fn await_condition_within(longest: Duration, what: &str, mut holds: impl FnMut() -> bool) {
     let started = Instant::now();
     while !holds() {
-        assert!(started.elapsed() < WAIT_MAX, "waited {WAIT_MAX:?} in vain until {what}");
+        assert!(started.elapsed() < longest, "waited {longest:?} in vain until {what}");
         thread::sleep(LOOK_EVERY);
     }
 }
