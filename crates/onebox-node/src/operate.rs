@@ -64,6 +64,14 @@ pub struct ClusterStatus {
     pub partitions: u32,
 }
 
+impl ClusterStatus {
+    /// Whether a node is a member, with a vote or without.
+    #[must_use]
+    pub fn takes_part(&self, node: u64) -> bool {
+        self.voters.contains(&node) || self.learners.contains(&node)
+    }
+}
+
 /// A node that another knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KnownNode {
@@ -78,6 +86,8 @@ pub struct KnownNode {
 /// What an operator may order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Command {
+    /// A node that was removed follows again, without a vote.
+    Add(u64),
     /// A node takes part no more.
     Remove(u64),
     /// A node that follows gets a vote, also on the host of another voter if it says so.
@@ -103,7 +113,8 @@ impl Command {
     /// Whether it is done, as a node sees it: by an earlier order whose answer was lost.
     fn is_carried_out(self, status: &ClusterStatus) -> bool {
         match self {
-            Command::Remove(node) => !status.is_changing && !status.voters.contains(&node) && !status.learners.contains(&node),
+            Command::Add(node) => status.takes_part(node),
+            Command::Remove(node) => !status.is_changing && !status.takes_part(node),
             Command::Promote(node, _) => status.voters.contains(&node),
             Command::Transfer(node) => status.leader == Some(node),
             Command::Activate | Command::Drain(_) => false,
@@ -112,6 +123,7 @@ impl Command {
 
     fn order(self) -> Order {
         let (kind, node) = match self {
+            Command::Add(node) => (OrderKind::AddLearner, node),
             Command::Remove(node) => (OrderKind::Remove, node),
             Command::Promote(node, _) => (OrderKind::Promote, node),
             Command::Transfer(node) => (OrderKind::Transfer, node),
@@ -193,6 +205,13 @@ impl Operator<'_> {
                 if let (true, true, Some(other)) = (leader == Some(node), is_there, other) {
                     // Nobody has to find out that it is gone. It can be taken out also if nobody takes over in time.
                     let _ = tokio::time::timeout(HANDED_OVER_SOON, self.transfer(address, other.node)).await;
+                }
+                self.change(address, command).await
+            }
+            Command::Add(node) => {
+                let status = self.status_of(address).await?;
+                if !status.takes_part(node) && !status.known.iter().any(|known| known.node == node && known.is_reached) {
+                    return Err(format!("node {node:x} is not heard of: start it, a new one with an empty --data and --join {address}"));
                 }
                 self.change(address, command).await
             }

@@ -32,6 +32,7 @@ pub(crate) fn command() -> Command {
         .subcommand(init_command())
         .subcommand(Command::new("status").about("Shows the nodes, who leads, and how far each is").arg(at()))
         .subcommand(Command::new("transfer").about("Lets another voter lead; no request is lost").arg(node()).arg(at()))
+        .subcommand(Command::new("add").about("Lets a node follow again that was removed, without a vote").arg(node()).arg(at()))
         .subcommand(
             Command::new("remove")
                 .about("Takes a node out of the cluster, if the others are a majority that is well")
@@ -133,6 +134,7 @@ pub(crate) fn run(service: &Arc<dyn Service>, settings: &Settings, arguments: &A
         "replace" => return replace(schema, settings, at, node_of(arguments, "node")?, node_of(arguments, "by")?),
         "export" => return export::run(service, settings, at, arguments),
         "transfer" => operate::Command::Transfer(node_of(arguments, "node")?),
+        "add" => operate::Command::Add(node_of(arguments, "node")?),
         "remove" => operate::Command::Remove(node_of(arguments, "node")?),
         "drain" => operate::Command::Drain(node_of(arguments, "node")?),
         "promote" => {
@@ -186,7 +188,7 @@ fn replace(schema: &Schema, settings: &Settings, at: &str, node: u64, by: u64) -
         if statuses.iter().all(|status| status.voters.contains(&by)) {
             break;
         }
-        if !statuses.iter().all(|status| status.voters.contains(&by) || status.learners.contains(&by)) {
+        if !statuses.iter().all(|status| status.takes_part(by)) {
             return Err(format!("node {by:x} is no member yet: start it with an empty --data and --join {at}, and look at the status"));
         }
         // The one whose place it takes may be on the same host, and it may not ask for a vote by itself.
@@ -232,11 +234,10 @@ fn of_partition(schema: &Schema, settings: &Settings, partition: u32, first: &Cl
         } else {
             address.as_ref().and_then(|at| operate::status(schema, settings, at, partition).ok())
         };
-        let is_member = first.voters.contains(&node) || first.learners.contains(&node);
         let progress = match status.filter(|status| status.node == node) {
             Some(ClusterStatus { digest, applied, committed, last, .. }) => format!("{digest:016x}  {applied}/{committed}/{last}"),
             // An address that somebody passed on.
-            None if !is_member => continue,
+            None if !first.takes_part(node) => continue,
             None => "cannot be reached".to_owned(),
         };
         let is = if first.leader == Some(node) {

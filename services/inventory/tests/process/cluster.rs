@@ -223,11 +223,35 @@ fn a_node_whose_disk_is_lost_is_replaced_under_load() {
 }
 
 #[test]
+fn a_node_that_was_removed_comes_back_under_load_where_an_operator_adds_it() {
+    let _turn = turn();
+    let mut cluster = Cluster::start("cluster-again");
+    let node = cluster.leader();
+    let is = |cluster: &Cluster, what: &str| {
+        let status = cluster.operate(&["status"]).expect("a node answers");
+        status.lines().any(|line| line.starts_with(&node) && line.contains(what))
+    };
+    cluster.work_through(1, |cluster| {
+        cluster.operate(&["remove", &node]).expect("two of three are a majority");
+        await_condition("it is no member", || is(cluster, " no member "));
+        for _ in 0..2 {
+            cluster.operate(&["add", &node]).expect("a node that runs can follow, and may do so already");
+            assert!(is(cluster, " learner "));
+        }
+        await_condition("it has caught up", || cluster.operate(&["promote", &node]).is_ok());
+        assert!(is(cluster, " voter "));
+    });
+    cluster.await_all_ready();
+}
+
+#[test]
 fn what_would_harm_a_cluster_is_refused_with_the_reason() {
     let _turn = turn();
     let mut cluster = Cluster::start("cluster-refuse");
     let words = cluster.operate(&["remove", "1234"]).expect_err("nobody has that name");
     assert!(words.contains("1234"), "{words}");
+    let words = cluster.operate(&["add", "1234"]).expect_err("nobody has that name");
+    assert!(words.contains("node 1234 is not heard of"), "{words}");
     // Data of its own, and told to join: neither may be lost.
     let alone = cluster.scratch.join("alone");
     Server::start(&alone, &[]).stop();
