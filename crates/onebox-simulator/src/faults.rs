@@ -60,10 +60,12 @@ pub enum Fault {
     Restart,
     /// The node stops in order and starts with another build: the next, or the one before while that can still be used.
     Upgrade,
+    /// An operator takes the node out of the cluster, and in again.
+    Removal,
 }
 
 /// All of them, with their names.
-pub const FAULTS: [(Fault, &str); 25] = [
+pub const FAULTS: [(Fault, &str); 26] = [
     (Fault::Kill, "kill"),
     (Fault::PowerLoss, "power-loss"),
     (Fault::PowerLossAtWork, "power-loss-at-work"),
@@ -89,6 +91,7 @@ pub const FAULTS: [(Fault, &str); 25] = [
     (Fault::Transfer, "transfer"),
     (Fault::Restart, "restart"),
     (Fault::Upgrade, "upgrade"),
+    (Fault::Removal, "removal"),
 ];
 
 impl fmt::Display for Fault {

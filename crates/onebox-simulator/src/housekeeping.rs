@@ -27,10 +27,11 @@ impl World {
         if members.is_joint() {
             return;
         }
-        let there: BTreeMap<u64, bool> = self.machines.iter().map(|machine| (machine.id().0, machine.process.is_some())).collect();
+        let comes_in = |machine: &Machine| machine.process.is_some() && machine.out_until <= self.now;
+        let there: BTreeMap<u64, bool> = self.machines.iter().map(|machine| (machine.id().0, comes_in(machine))).collect();
         let change = there
             .iter()
-            .find(|(id, up)| **up && !members.contains(PeerId(**id)))
+            .find(|(id, comes_in)| **comes_in && !members.contains(PeerId(**id)))
             .map(|(id, _)| Change::AddLearner(PeerId(*id)))
             .or_else(|| members.learners.iter().find(|id| there.contains_key(id)).map(|id| Change::Promote(PeerId(*id))))
             .or_else(|| members.peers().into_iter().find(|id| !there.contains_key(&id.0)).map(Change::Remove));

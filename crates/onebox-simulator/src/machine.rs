@@ -51,6 +51,8 @@ pub(crate) struct Machine {
     pub(crate) committed: Vec<LogIndex>,
     /// Stands still until then.
     pub(crate) frozen_until: u64,
+    /// It was removed, and is not taken in again before.
+    pub(crate) out_until: u64,
     /// The last term in which its replica of each partition was seen elected.
     pub(crate) elected_in: BTreeMap<usize, Term>,
     /// What it may still say to its peers, if it falls silent before it loses power.
@@ -144,6 +146,7 @@ impl Machine {
             incarnation: 0,
             committed: Vec::new(),
             frozen_until: 0,
+            out_until: 0,
             elected_in: BTreeMap::new(),
             last_words: None,
             slow_until: 0,

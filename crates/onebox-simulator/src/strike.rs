@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
-use onebox_replica::{Beginning, Input};
+use onebox_replica::{Beginning, Change, Input};
 use onebox_service::{Bytes, Keyspace};
 use onebox_store::memory::MemoryDisk;
 
@@ -105,7 +105,8 @@ impl World {
                 self.drain(machine);
                 true
             }
-            Fault::PowerLoss | Fault::PowerLossAtWork | Fault::Pause | Fault::Restart | Fault::Upgrade => false,
+            Fault::Removal if runs => self.remove_until(injection.number % self.partitions.len(), machine, until),
+            Fault::PowerLoss | Fault::PowerLossAtWork | Fault::Pause | Fault::Restart | Fault::Upgrade | Fault::Removal => false,
         }
     }
 
@@ -225,6 +226,7 @@ impl World {
                 slot.kill();
             }
             slot.slow_until = 0;
+            slot.out_until = 0;
             slot.clock_ahead = 0;
             slot.disk.set_capacity(u64::MAX);
             slot.set_drift(now, 0);
@@ -363,6 +365,15 @@ impl World {
         let leader = self.leader(partition).filter(|leader| self.machines[leader.machine].id() != to);
         let Some(leader) = leader else { return false };
         self.asked(leader, |token| Input::Transfer(token, to));
+        true
+    }
+
+    /// An operator takes a member out; who tends the members takes it in again. With one disk less, none of the others may be lost.
+    fn remove_until(&mut self, partition: usize, machine: usize, until: u64) -> bool {
+        let Some(leader) = self.leader(partition).filter(|_| self.may_lose_a_disk(machine)) else { return false };
+        let id = self.machines[machine].id();
+        self.machines[machine].out_until = until;
+        self.asked(leader, |token| Input::Change(token, Change::Remove(id)));
         true
     }
 }
