@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 
 use onebox_replica::replica::Opened;
 use onebox_replica::turn::{World, take_turn};
-use onebox_replica::{Input, Job, Note, PeerMessage, PersistBatch, Query, Replica, Stop, Token};
+use onebox_replica::{Input, Job, Note, PeerId, PeerMessage, PersistBatch, Query, Replica, Status, Stop, Token};
 use onebox_service::attempt::{Fate, Reply};
 use onebox_store::log::LogWriter;
 use onebox_store::state::{Retired, View};
-use onebox_store::{Disk, LogIndex};
+use onebox_store::{Disk, LogIndex, Term};
 
 use crate::link::{Clocks, Link, Standing};
 use crate::queries::Readers;
@@ -89,7 +89,7 @@ pub(crate) fn start(parts: Parts) {
         }
     });
     let world = Threads { frames, work, warm, link, readers, events: Arc::clone(&events), ended: false };
-    let executor = Executor { replica: opened.replica, inputs, world, disk, clocks, tick, ticks: 0 };
+    let executor = Executor { replica: opened.replica, inputs, world, disk, clocks, tick, ticks: 0, led: Led::default() };
     spawn("executor", &events, move || executor.run());
 }
 
@@ -146,6 +146,26 @@ struct Executor {
     clocks: Clocks,
     tick: Duration,
     ticks: u64,
+    led: Led,
+}
+
+/// Since when somebody leads, as seen here.
+#[derive(Default)]
+struct Led {
+    leader: Option<(PeerId, Term)>,
+    /// What was committed when that was seen, until there is more.
+    committed: Option<LogIndex>,
+}
+
+impl Led {
+    /// Whether it is seen now, for the first time, that a new leader gets on: it takes requests once its first entry is committed.
+    fn gets_on(&mut self, leader: Option<PeerId>, term: Term, committed: LogIndex) -> bool {
+        let leader = leader.map(|leader| (leader, term));
+        if leader != self.leader {
+            (self.leader, self.committed) = (leader, leader.map(|_| committed));
+        }
+        self.committed.take_if(|before| *before < committed).is_some()
+    }
 }
 
 impl Executor {
@@ -181,6 +201,12 @@ impl Executor {
             let clock = self.clocks.read();
             again = take_turn(&mut self.replica, clock, batch.drain(..), &mut self.world);
             self.world.link.log_time_is(self.replica.log_time(clock), clock.uptime);
+            let Status { leader, term, committed, .. } = self.replica.status();
+            if self.led.gets_on(leader, term, committed) {
+                // Callers wait for it.
+                let (standing, ready, reason) = self.standing();
+                self.world.link.stands(standing, ready, reason);
+            }
         }
     }
 
@@ -193,6 +219,16 @@ impl Executor {
                 Err(fault) => tracing::warn!(%fault, "cannot tell how full the disk is"),
             }
         }
+        let (standing, ready, reason) = self.standing();
+        if !ready && self.ticks.is_multiple_of(PROGRESS_TICKS) {
+            let (applied, last) = standing.status.progress;
+            tracing::info!(applied = applied.0, last = last.0, "not ready: {reason}");
+        }
+        self.world.link.stands(standing, ready, reason);
+    }
+
+    /// How the replica sees its partition, whether it is ready, and the reason.
+    fn standing(&self) -> (Standing, bool, String) {
         let status = self.replica.status();
         let members = self.replica.membership().clone();
         let (applied, last) = status.progress;
@@ -210,11 +246,8 @@ impl Executor {
             (false, None) if members.voters.len() > 1 => (false, "no node is known to lead".to_owned()),
             (false, _) => (false, format!("recovering, or stopping: {applied} of {last} entries are applied")),
         };
-        if !ready && self.ticks.is_multiple_of(PROGRESS_TICKS) {
-            tracing::info!(applied = applied.0, last = last.0, "not ready: {reason}");
-        }
         let digest = self.replica.digests().1 as u64;
-        self.world.link.stands(Standing { status, members, digest }, ready, reason);
+        (Standing { status, members, digest }, ready, reason)
     }
 }
 
@@ -331,5 +364,28 @@ impl World for Threads {
         self.ended = true;
         self.link.stopped(&stop.to_string());
         (self.events)(PartitionEvent::Stopped(stop));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_leader_gets_on_once_more_is_committed_than_when_it_was_seen() {
+        let (mut led, first, second) = (Led::default(), Some(PeerId(1)), Some(PeerId(2)));
+        let seen = [
+            (None, 1, 5, false),
+            (first, 2, 5, false),
+            (first, 2, 6, true),
+            (first, 2, 7, false),
+            (None, 3, 8, false),
+            (second, 3, 8, false),
+            (second, 4, 9, false),
+            (second, 4, 10, true),
+        ];
+        for (leader, term, committed, gets_on) in seen {
+            assert_eq!(led.gets_on(leader, Term(term), LogIndex(committed)), gets_on, "{leader:?} in term {term} at {committed}");
+        }
     }
 }
