@@ -23,7 +23,7 @@ use crate::server::{Scratch, Server};
 use crate::warehouse::{Method, Protocol, Warehouse};
 
 /// What of each run is not measured: connecting, first requests.
-const WARM_UP: Duration = Duration::from_millis(500);
+pub(crate) const WARM_UP: Duration = Duration::from_millis(500);
 /// Clients that fill the warehouse.
 const SEEDING_CLIENTS: usize = 64;
 /// How long each kind of raw sync is measured.

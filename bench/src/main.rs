@@ -5,6 +5,7 @@
 use std::process::ExitCode;
 
 mod disk;
+mod etcd;
 mod executor;
 mod http;
 mod load;
@@ -19,7 +20,8 @@ const BENCHMARKS: &str = "\
 http      one node over HTTP/JSON and gRPC, fsync on (the default)
 disk      the raw rate of fdatasync
 executor  one partition in this process, its log on the memory disk
-replay    a restart from a long log";
+replay    a restart from a long log
+etcd      an etcd that runs, over gRPC: bench/etcd starts it";
 
 fn main() -> ExitCode {
     let mut arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         "replay" => replay::run(&arguments),
+        "etcd" => etcd::run(&arguments),
         "serve" => server::serve(),
         "help" | "--help" | "-h" => {
             println!("{BENCHMARKS}\n\nEach takes --help.");
