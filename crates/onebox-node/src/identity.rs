@@ -6,6 +6,9 @@ use std::path::Path;
 
 use onebox_store::names::NodeId;
 
+/// The file that says that a node's logs were begun.
+const BEGUN: &str = "begun";
+
 /// Random bytes from the system.
 ///
 /// # Errors
@@ -36,6 +39,20 @@ pub(crate) fn node_id(data: &Path) -> Result<NodeId, String> {
         }
         Err(error) => Err(format!("cannot read {}: {error}", path.display())),
     }
+}
+
+/// Whether the node in a data directory has begun its logs before: without them it may not go on as if it were new.
+pub(crate) fn has_begun(data: &Path) -> bool {
+    data.join(BEGUN).exists()
+}
+
+/// From now on it has.
+///
+/// # Errors
+/// A sentence.
+pub(crate) fn begins(data: &Path) -> Result<(), String> {
+    let text = "This node has begun its logs and may have promised something to others. Without them it does not start.\n";
+    write_durably(data, BEGUN, text).map_err(|error| format!("cannot write {}: {error}", data.join(BEGUN).display()))
 }
 
 /// Writes a small file of a data directory: durable when this returns, and whole or as before after a power loss.

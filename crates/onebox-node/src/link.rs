@@ -288,6 +288,19 @@ impl Link {
         }
     }
 
+    /// Of these voters those to which there is no connection, in words.
+    pub(crate) fn unreached(&self, voters: &[u64]) -> String {
+        let known = self.peers.get().map_or_else(Vec::new, |peers| peers.known());
+        let is_reached = |voter: u64| known.iter().any(|(node, _, is_reached)| *node == voter && *is_reached);
+        let unreached: Vec<String> = voters.iter().filter(|voter| !is_reached(**voter)).map(|voter| format!("{voter:x}")).collect();
+        if unreached.is_empty() { String::new() } else { format!("; not reached: {}", unreached.join(" ")) }
+    }
+
+    /// Where a node has several partitions, what is logged meanwhile says of which it is.
+    pub(crate) fn span(&self) -> Option<tracing::span::EnteredSpan> {
+        (self.partitions > 1).then(|| tracing::error_span!("partition", number = self.partition).entered())
+    }
+
     /// Comes back when an operator has this node stop.
     pub(crate) async fn told_to_stop(&self) {
         self.stop_ordered.notified().await;
@@ -570,7 +583,7 @@ pub(crate) fn refusal_of(reply: Reply) -> Refusal {
     match reply {
         Reply::Refused(refusal) => refusal,
         Reply::Overloaded => Refusal::platform(Code::ResourceExhausted, "too many requests are waiting; try again a little later"),
-        Reply::Elsewhere(_) => Refusal::platform(Code::Unavailable, "another replica leads"),
+        Reply::Elsewhere(_) => Refusal::platform(Code::Unavailable, "the node that was asked does not lead; ask again a little later"),
         Reply::Retry(why) => Refusal::platform(Code::Unavailable, why),
         Reply::Unknown(why) => Refusal::platform(Code::Unknown, why),
         Reply::Done { .. } | Reply::Opened(_) | Reply::Withdrawn | Reply::SessionGone => {

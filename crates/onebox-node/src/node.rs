@@ -26,7 +26,7 @@ use crate::partition::PartitionEvent;
 use crate::partitions::Partitions;
 use crate::peers::tls::Security;
 use crate::peers::{self, Book, Ear, Identity, Peers};
-use crate::seats::{Seat, Seats, without_a_damaged_base};
+use crate::seats::{Seats, without_a_damaged_base};
 use crate::settings::Settings;
 use crate::tokens::Tokens;
 
@@ -120,10 +120,9 @@ pub fn serve(
     // Asked to stop while it waited for a cluster to join.
     let Some(place) = place.transpose()? else { return Ok(Exit::Stopped) };
     let seats = Seats { settings, service: &service, node, place: place.as_ref() };
-    let count = seats.count()?;
     let clocks = Clocks::start();
     let tokens = Tokens::of(place.as_ref().map_or(node, |place| place.cluster.first));
-    let opened: Vec<Seat> = (0..count).map(|partition| seats.open((partition, count), clocks, tokens)).collect::<Result<_, _>>()?;
+    let opened = seats.open_all(clocks, tokens)?;
     let partitions = Partitions::new(opened.iter().map(|seat| Arc::clone(&seat.link)).collect());
     let folders: Vec<(PathBuf, Arc<dyn Disk>)> = opened.iter().map(|seat| (seat.data.clone(), Arc::clone(&seat.disk))).collect();
     let inputs: Vec<SyncSender<Input>> = opened.iter().map(|seat| seat.inputs.0.clone()).collect();

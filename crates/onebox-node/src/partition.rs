@@ -90,7 +90,10 @@ pub(crate) fn start(parts: Parts) {
     });
     let world = Threads { frames, work, warm, link, readers, events: Arc::clone(&events), ended: false };
     let executor = Executor { replica: opened.replica, inputs, world, disk, clocks, tick, ticks: 0, led: Led::default() };
-    spawn("executor", &events, move || executor.run());
+    spawn("executor", &events, move || {
+        let _span = executor.world.link.span();
+        executor.run();
+    });
 }
 
 /// Starts a thread whose panic does not go unnoticed.
@@ -222,7 +225,10 @@ impl Executor {
         let (standing, ready, reason) = self.standing();
         if !ready && self.ticks.is_multiple_of(PROGRESS_TICKS) {
             let (applied, last) = standing.status.progress;
-            tracing::info!(applied = applied.0, last = last.0, "not ready: {reason}");
+            match standing.status.leader {
+                Some(_) => tracing::info!(applied = applied.0, last = last.0, "not ready: {reason}"),
+                None => tracing::warn!(applied = applied.0, last = last.0, "not ready: {reason}"),
+            }
         }
         self.world.link.stands(standing, ready, reason);
     }
@@ -235,6 +241,9 @@ impl Executor {
         let follows = status.leader.filter(|leader| !status.leads && members.peers().contains(leader));
         let caught_up = applied.0 + BEHIND_ENTRIES_MAX >= status.committed.0;
         let (ready, reason) = match (status.serves, follows) {
+            (false, _) if !members.is_empty() && !members.contains(self.replica.id()) => {
+                (false, "removed from its cluster: stop it, or take it in again with cluster add".to_owned())
+            }
             (true, _) if status.disk_low => (true, "ready for reads; writes are refused until the disk has room".to_owned()),
             (true, _) if members.voters.len() < 2 => (true, "ready".to_owned()),
             (true, _) => (true, "ready: this node leads".to_owned()),
@@ -243,7 +252,7 @@ impl Executor {
                 (false, if of == 0 { "waits for the state".to_owned() } else { format!("fetches the state: {rows} of {of} rows") })
             }
             (false, _) if members.is_empty() => (false, "waits to be taken in by the cluster".to_owned()),
-            (false, None) if members.voters.len() > 1 => (false, "no node is known to lead".to_owned()),
+            (false, None) if members.voters.len() > 1 => (false, format!("no node is known to lead{}", self.world.link.unreached(&members.voters))),
             (false, _) => (false, format!("recovering, or stopping: {applied} of {last} entries are applied")),
         };
         let digest = self.replica.digests().1 as u64;

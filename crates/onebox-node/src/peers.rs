@@ -227,17 +227,19 @@ impl Responder {
 
 /// Whether a node says that it is of this cluster and service; a sentence otherwise.
 fn check(me: &Identity, hello: &Hello) -> Result<(), String> {
+    // Either side may read it.
+    let (it, here) = (if hello.node == 0 { "who asks".to_owned() } else { format!("node {:x}", hello.node) }, format!("node {:x}", me.node));
     if hello.protocol < PROTOCOL_MIN {
-        return Err(format!("it speaks version {} of the protocol, and this node understands {PROTOCOL_MIN} and newer", hello.protocol));
+        return Err(format!("{it} speaks version {} of the protocol, and {here} understands {PROTOCOL_MIN} and newer", hello.protocol));
     }
     if hello.service != me.service {
-        return Err(format!("it runs the service {}, and this node runs {}", hello.service, me.service));
+        return Err(format!("{it} runs the service {}, and {here} runs {}", hello.service, me.service));
     }
     if hello.cluster != me.cluster {
-        return Err(format!("it belongs to cluster {}, and this node to cluster {}", hello.cluster, me.cluster));
+        return Err(format!("{it} belongs to cluster {}, and {here} to cluster {}", hello.cluster, me.cluster));
     }
     if hello.partitions.max(1) != me.partitions {
-        return Err(format!("its cluster has {} partitions, and this node's {}", hello.partitions.max(1), me.partitions));
+        return Err(format!("the cluster of {it} has {} partitions, and that of {here} {}", hello.partitions.max(1), me.partitions));
     }
     Ok(())
 }

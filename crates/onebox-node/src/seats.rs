@@ -51,9 +51,37 @@ impl Seats<'_> {
         count_for(self.settings, self.place.and_then(|place| place.cluster.partitions))
     }
 
+    /// Opens all of them.
+    pub(crate) fn open_all(&self, clocks: Clocks, tokens: Tokens) -> Result<Vec<Seat>, StartError> {
+        let partitions = self.count()?;
+        let has_begun = identity::has_begun(&self.settings.data);
+        let open = |partition| {
+            let data = folder_of(&self.settings.data, partition, partitions);
+            if has_begun && holds_nothing(&data) {
+                return Err(StartError::Other(self.all_gone(&data)));
+            }
+            let opened = self.open(data, (partition, partitions), clocks, tokens);
+            opened.map_err(|error| if partitions == 1 { error } else { StartError::Other(format!("partition {partition}: {error}")) })
+        };
+        let opened = (0..partitions).map(open).collect::<Result<_, _>>()?;
+        if !has_begun {
+            identity::begins(&self.settings.data)?;
+        }
+        Ok(opened)
+    }
+
+    /// Timeline to avoid: the log and the base of a voter are lost, it comes back under its name as if it were new, votes for another
+    /// that lacks what both had acknowledged, and that is gone.
+    fn all_gone(&self, data: &Path) -> String {
+        let way_out = match self.place {
+            Some(_) => "it must not vote: cluster remove NODE, then start with an empty --data and --join",
+            None => "put them back, or start with an empty --data",
+        };
+        format!("the log and the base are gone from {}, and with them what this node has promised; {way_out}", data.display())
+    }
+
     /// Opens one of so many.
-    pub(crate) fn open(&self, (partition, partitions): (u32, u32), clocks: Clocks, tokens: Tokens) -> Result<Seat, StartError> {
-        let data = folder_of(&self.settings.data, partition, partitions);
+    fn open(&self, data: PathBuf, (partition, partitions): (u32, u32), clocks: Clocks, tokens: Tokens) -> Result<Seat, StartError> {
         let disk: Arc<dyn Disk> = Arc::new(Folder::open(&data)?);
         let joined = self.place.is_some_and(|place| place.cluster.joined);
         let seed = u64::from_le_bytes(identity::entropy()?);
@@ -142,21 +170,31 @@ pub(crate) fn without_a_damaged_base(exit: Exit, data: &Path, disk: &dyn Disk) -
     }
 }
 
+/// Whether neither a log nor a base is there.
+fn holds_nothing(data: &Path) -> bool {
+    !has_log(data) && !data.join(BASE).exists()
+}
+
+fn has_log(data: &Path) -> bool {
+    std::fs::read_dir(data.join("log"))
+        .is_ok_and(|mut entries| entries.any(|entry| entry.is_ok_and(|entry| entry.file_name().to_string_lossy().ends_with(".seg"))))
+}
+
 /// Whether there is a log, which holds what was promised to the others, and no base was set aside a moment ago: twice is no accident.
 fn may_be_remade(data: &Path) -> bool {
-    let has_log = std::fs::read_dir(data.join("log"))
-        .is_ok_and(|mut entries| entries.any(|entry| entry.is_ok_and(|entry| entry.file_name().to_string_lossy().ends_with(".seg"))));
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs() as i64);
     // Its name was changed then, and nothing since.
     let long_ago = std::fs::metadata(data.join(BASE_ASIDE)).map_or(true, |aside| now - aside.ctime() > ASIDE_AGAIN_SECONDS);
-    has_log && long_ago
+    has_log(data) && long_ago
 }
 
 /// Whether the base is what is damaged.
 fn is_damage_of_the_base(fault: &Fault) -> bool {
-    fault.kind == FaultKind::Damage && fault.file.ends_with("base.redb")
+    fault.kind == FaultKind::Damage && fault.file.ends_with(BASE)
 }
 
+/// The base.
+const BASE: &str = "base.redb";
 /// Where a damaged base is kept, for whoever wants to know what happened to it: the last one.
 const BASE_ASIDE: &str = "base.damaged";
 /// After so many seconds a base may be set aside again, in place of the last one.
@@ -176,6 +214,6 @@ fn open_or_remake(data: &Path, disk: &Arc<dyn Disk>, service: &Arc<dyn Service>,
 
 fn set_base_aside(disk: &dyn Disk, fault: &Fault) -> Result<(), StartError> {
     tracing::error!(%fault, "the base is damaged: it is kept as {BASE_ASIDE}, and made anew; check this machine's disk");
-    disk.rename("base.redb", BASE_ASIDE)?;
+    disk.rename(BASE, BASE_ASIDE)?;
     Ok(())
 }

@@ -20,7 +20,7 @@ pub(crate) fn start(settings: &Settings) -> Result<(), String> {
     let started = if text {
         builder.with_ansi(std::io::stderr().is_terminal()).try_init()
     } else {
-        builder.json().flatten_event(true).with_current_span(false).try_init()
+        builder.json().flatten_event(true).with_span_list(false).try_init()
     };
     // Somebody may have started logging before, in a test for example; theirs stays.
     if started.is_ok() {

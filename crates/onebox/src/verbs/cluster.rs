@@ -182,6 +182,19 @@ fn replace(schema: &Schema, settings: &Settings, at: &str, node: u64, by: u64) -
     if node == by {
         return Err("a node cannot take its own place".to_owned());
     }
+    // With an even number of them one may be there to take another's place, and this be said again.
+    if let Some(ClusterStatus { voters, .. }) = operate::statuses(schema, settings, at)?.first()
+        && voters.contains(&node)
+        && voters.contains(&by)
+        && voters.len() % 2 == 1
+    {
+        return Err(format!(
+            "node {by:x} votes already, beside node {node:x}: {} would be left of {} voters. Start a new node with an empty --data and --join \
+             {at}; or, to have so few: cluster remove {node:x}",
+            voters.len() - 1,
+            voters.len()
+        ));
+    }
     let mut told = String::new();
     loop {
         let statuses = operate::statuses(schema, settings, at)?;
@@ -273,9 +286,9 @@ fn local(arguments: &ArgMatches) -> Result<ExitCode, String> {
     let this = std::env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
     let asked = Arc::new(AtomicBool::new(false));
     stop_when_asked(&asked)?;
-    let mut running = Vec::new();
+    let (mut running, mut failed) = (Vec::new(), false);
     for number in 1..=nodes {
-        let node = start(&this, data, number, (port, peer_port)).inspect_err(|_| stop(&mut running))?;
+        let node = start(&this, data, (number, nodes), (port, peer_port)).inspect_err(|_| stop(&mut running))?;
         print(&format!("node-{number}  http://127.0.0.1:{}  (process {}; again: {})\n", port + number - 1, node.child.id(), node.restart));
         running.push(node);
     }
@@ -283,6 +296,7 @@ fn local(arguments: &ArgMatches) -> Result<ExitCode, String> {
     while !asked.load(Ordering::Acquire) && !running.is_empty() {
         running.retain_mut(|node| match node.child.try_wait() {
             Ok(Some(status)) => {
+                failed |= !status.success();
                 print(&format!("node-{} ended: {status}. Start it again: {}\n", node.number, node.restart));
                 false
             }
@@ -290,11 +304,12 @@ fn local(arguments: &ArgMatches) -> Result<ExitCode, String> {
         });
         thread::sleep(LOOK_AGAIN);
     }
+    let all_ended = running.is_empty();
     stop(&mut running);
-    Ok(ExitCode::SUCCESS)
+    Ok(if all_ended && failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-fn start(this: &Path, data: &Path, number: u16, (port, peer_port): (u16, u16)) -> Result<Node, String> {
+fn start(this: &Path, data: &Path, (number, nodes): (u16, u16), (port, peer_port): (u16, u16)) -> Result<Node, String> {
     let folder = data.join(format!("node-{number}"));
     let mut words = vec![
         "serve".to_owned(),
@@ -308,7 +323,11 @@ fn start(this: &Path, data: &Path, number: u16, (port, peer_port): (u16, u16)) -
     if number > 1 {
         words.extend(["--join".to_owned(), format!("127.0.0.1:{peer_port}")]);
     }
-    let restart = format!("{} {}", this.display(), words.join(" "));
+    let mut restart = format!("{} {}", this.display(), words.join(" "));
+    if number == 1 && nodes > 1 {
+        // With its data gone it would begin another cluster.
+        restart.push_str(&format!(" --join 127.0.0.1:{}", peer_port + 1));
+    }
     let mut command = std::process::Command::new(this);
     // A node sees its input end when this process is gone, however it went, and stops.
     command.args(&words).arg("--stop-at-end-of-input").stdin(Stdio::piped()).stdout(Stdio::inherit()).stderr(Stdio::piped());

@@ -226,14 +226,20 @@ fn a_node_whose_disk_is_lost_is_replaced_under_load() {
 fn a_node_that_was_removed_comes_back_under_load_where_an_operator_adds_it() {
     let _turn = turn();
     let mut cluster = Cluster::start("cluster-again");
-    let node = cluster.leader();
+    // One that leads, and is not the one that the operator asks.
+    let node = cluster.name(1);
+    cluster.operate(&["transfer", &node]).expect("a voter that is there can lead");
     let is = |cluster: &Cluster, what: &str| {
         let status = cluster.operate(&["status"]).expect("a node answers");
         status.lines().any(|line| line.starts_with(&node) && line.contains(what))
     };
     cluster.work_through(1, |cluster| {
         cluster.operate(&["remove", &node]).expect("two of three are a majority");
-        await_condition("it is no member", || is(cluster, " no member "));
+        assert!(is(cluster, " no member "));
+        await_condition("it knows, and is not ready any more", || {
+            let reply = cluster.server(1).connect().ask(&Ask::get("/health/ready"));
+            reply.status == 503 && reply.to_string().contains("removed from its cluster")
+        });
         for _ in 0..2 {
             cluster.operate(&["add", &node]).expect("a node that runs can follow, and may do so already");
             assert!(is(cluster, " learner "));
@@ -244,6 +250,29 @@ fn a_node_that_was_removed_comes_back_under_load_where_an_operator_adds_it() {
     cluster.await_all_ready();
 }
 
+/// Timeline to avoid: it comes back as a new node under its old name, has lost what it acknowledged, and votes.
+#[test]
+fn a_node_whose_log_and_base_are_gone_does_not_start() {
+    let _turn = turn();
+    let mut cluster = Cluster::start_partitioned("cluster-gone", "2");
+    cluster.take(2).stop();
+    let part = cluster.data(2).join("partition-1");
+    std::fs::remove_dir_all(&part).expect("the data can be removed");
+    let peers = cluster.server(0).peer_address().to_string();
+    let settings = [("ONEBOX_PEER_LISTEN", "127.0.0.1:0"), ("ONEBOX_JOIN", peers.as_str())];
+    for _ in 0..2 {
+        let (code, log) = Server::spawn(&cluster.data(2), "127.0.0.1:0", &settings).exit();
+        assert!(code == Some(1) && log.contains("the log and the base are gone from") && log.contains("must not vote"), "{log}");
+    }
+    let alone = cluster.scratch.join("alone");
+    for _ in 0..2 {
+        Server::start(&alone, &[]).stop();
+    }
+    std::fs::remove_file(alone.join("base.redb")).and_then(|()| std::fs::remove_dir_all(alone.join("log"))).expect("both can be removed");
+    let (code, log) = Server::spawn(&alone, "127.0.0.1:0", &[]).exit();
+    assert!(code == Some(1) && log.contains("put them back"), "{log}");
+}
+
 #[test]
 fn what_would_harm_a_cluster_is_refused_with_the_reason() {
     let _turn = turn();
@@ -252,6 +281,18 @@ fn what_would_harm_a_cluster_is_refused_with_the_reason() {
     assert!(words.contains("1234"), "{words}");
     let words = cluster.operate(&["add", "1234"]).expect_err("nobody has that name");
     assert!(words.contains("node 1234 is not heard of"), "{words}");
+    // A voter in another's place leaves one less.
+    let (one, other) = (cluster.name(1), cluster.name(2));
+    let words = cluster.operate(&["replace", &one, &other]).expect_err("both vote");
+    assert!(words.contains("votes already") && words.contains("2 would be left of 3"), "{words}");
+    // What exports leaves the cluster when it is done; where another node is, that one must not.
+    let taken = cluster.server(1).peer_address().to_string();
+    let path = cluster.scratch.join("export.db").display().to_string();
+    let words = cluster.operate(&["export", "--out", &path, "--peer-listen", &taken]).expect_err("another node is there");
+    assert!(words.contains("cannot listen for other nodes") || words.contains("another node is at"), "{words}");
+    let status = cluster.operate(&["status"]).expect("a node answers");
+    assert_eq!(status.matches(" voter ").count() + status.matches(" leader ").count(), 3, "{status}");
+    assert!(!std::path::Path::new(&format!("{path}.data")).exists());
     // Data of its own, and told to join: neither may be lost.
     let alone = cluster.scratch.join("alone");
     Server::start(&alone, &[]).stop();
