@@ -252,7 +252,9 @@ impl Executor {
                 (false, if of == 0 { "waits for the state".to_owned() } else { format!("fetches the state: {rows} of {of} rows") })
             }
             (false, _) if members.is_empty() => (false, "waits to be taken in by the cluster".to_owned()),
-            (false, None) if members.voters.len() > 1 => (false, format!("no node is known to lead{}", self.world.link.unreached(&members.voters))),
+            (false, None) if members.voters.len() > 1 => {
+                (false, format!("no node is known to lead{}", self.world.link.unreached(&members.voters)))
+            }
             (false, _) => (false, format!("recovering, or stopping: {applied} of {last} entries are applied")),
         };
         let digest = self.replica.digests().1 as u64;

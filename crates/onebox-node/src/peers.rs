@@ -84,6 +84,8 @@ pub(crate) struct Peers {
     lines: Mutex<HashMap<u64, Outbox>>,
     /// Nodes that are dialled.
     dialled: Mutex<HashSet<u64>>,
+    /// Why somebody was turned away last: the same again and again is told once.
+    turned_away: Mutex<String>,
     ear: Arc<dyn Ear>,
     runtime: tokio::runtime::Handle,
 }
@@ -91,8 +93,16 @@ pub(crate) struct Peers {
 impl Peers {
     /// Knows whom the book in the data directory names, and dials them from now on.
     pub(crate) fn start(me: Identity, security: Security, book: Book, ear: Arc<dyn Ear>, runtime: tokio::runtime::Handle) -> Arc<Peers> {
-        let peers =
-            Arc::new(Peers { me, security, book: Mutex::new(book), lines: Mutex::default(), dialled: Mutex::default(), ear, runtime });
+        let peers = Arc::new(Peers {
+            me,
+            security,
+            book: Mutex::new(book),
+            lines: Mutex::default(),
+            dialled: Mutex::default(),
+            turned_away: Mutex::default(),
+            ear,
+            runtime,
+        });
         peers.dial_all();
         peers
     }
@@ -127,6 +137,15 @@ impl Peers {
         let Identity { service, cluster, node, partitions } = &self.me;
         let (service, cluster) = ((*service).to_owned(), cluster.clone());
         Hello { protocol: PROTOCOL, service, cluster, node: *node, known, partitions: *partitions }
+    }
+
+    /// Somebody who connected is not to talk to this node.
+    pub(crate) fn turned_away(&self, why: &str) {
+        let mut told = lock(&self.turned_away);
+        if *told != why {
+            tracing::warn!(why, "whoever connected was turned away");
+            why.clone_into(&mut told);
+        }
     }
 
     /// Somebody said whom it knows.
@@ -228,7 +247,8 @@ impl Responder {
 /// Whether a node says that it is of this cluster and service; a sentence otherwise.
 fn check(me: &Identity, hello: &Hello) -> Result<(), String> {
     // Either side may read it.
-    let (it, here) = (if hello.node == 0 { "who asks".to_owned() } else { format!("node {:x}", hello.node) }, format!("node {:x}", me.node));
+    let (it, here) =
+        (if hello.node == 0 { "who asks".to_owned() } else { format!("node {:x}", hello.node) }, format!("node {:x}", me.node));
     if hello.protocol < PROTOCOL_MIN {
         return Err(format!("{it} speaks version {} of the protocol, and {here} understands {PROTOCOL_MIN} and newer", hello.protocol));
     }

@@ -240,18 +240,23 @@ impl Settings {
     /// # Errors
     /// Which setting, and what is wrong with it.
     pub fn read(file: Option<&Path>, variables: impl IntoIterator<Item = (String, String)>) -> Result<Settings, SettingsError> {
-        let mut table = match file {
-            None => toml::Table::new(),
-            Some(path) => {
-                let text =
-                    std::fs::read_to_string(path).map_err(|error| SettingsError(format!("cannot read {}: {error}", path.display())))?;
-                text.parse().map_err(|error| SettingsError(format!("{}: {error}", path.display())))?
-            }
+        let of = |table: toml::Table, source: &dyn fmt::Display| {
+            Settings::deserialize(table).map_err(|error| SettingsError(format!("{source}: {}", error.to_string().trim_end())))
         };
+        let mut table = toml::Table::new();
+        if let Some(path) = file {
+            let text = std::fs::read_to_string(path).map_err(|error| SettingsError(format!("cannot read {}: {error}", path.display())))?;
+            table = text.parse().map_err(|error| SettingsError(format!("{}: {error}", path.display())))?;
+            of(table.clone(), &path.display())?;
+        }
         for (name, value) in variables {
             lay_over(&mut table, &name, &value)?;
+            // Alone, so that an error is of this one.
+            let mut alone = toml::Table::new();
+            lay_over(&mut alone, &name, &value)?;
+            of(alone, &name)?;
         }
-        Settings::deserialize(table).map_err(|error| SettingsError(format!("settings: {}", error.to_string().trim_end())))
+        of(table, &"settings")
     }
 
     /// Whether the numbers make sense together.
@@ -412,7 +417,8 @@ mod tests {
     #[test]
     fn variables_are_read_and_wrong_ones_are_named() {
         check(&[("ONEBOX_LISTEN", "127.0.0.1:9"), ("ONEBOX_GATEWAY_CONNECTIONS_MAX", "7"), ("PATH", "/bin")], Ok(()));
-        check(&[("ONEBOX_LISTEN", "everywhere")], Err("listen"));
+        check(&[("ONEBOX_LISTEN", "everywhere")], Err("ONEBOX_LISTEN: "));
+        check(&[("ONEBOX_DATA", "here"), ("ONEBOX_CONFIRM", "exec")], Err("ONEBOX_CONFIRM: unknown variant"));
         check(&[("ONEBOX_COLOUR", "red")], Err("ONEBOX_COLOUR is not a setting"));
         check(&[("ONEBOX_SEGMENT_BYTES", "100")], Err("segment_bytes is 100"));
         check(&[("ONEBOX_GATEWAY_BODY_BYTES_MAX", "33554432")], Err("gateway.body_bytes_max (33554432)"));

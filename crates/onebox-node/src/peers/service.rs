@@ -91,7 +91,7 @@ async fn accept(peers: Arc<Peers>, mut heard: Streaming<Batch>) -> Result<Respon
     let Some(Said::Hello(hello)) = packets.next().and_then(|packet| packet.said) else {
         return Err(Status::invalid_argument("whoever connects greets first"));
     };
-    let is_peer = is_peer(&peers, &hello)?;
+    let is_peer = is_peer(&peers, &hello).inspect_err(|why| peers.turned_away(why.message()))?;
     let (outbox, batches) = Outbox::new();
     let greeted = outbox.put(Packet::of(Said::Hello(peers.hello())));
     greeted.map_err(|_| Status::resource_exhausted("there is no room for a greeting"))?;

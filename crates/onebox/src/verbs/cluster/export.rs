@@ -56,7 +56,12 @@ pub(super) fn run(service: &Arc<dyn Service>, settings: &Settings, at: &str, arg
     command.arg("serve").arg("--data").arg(data).args(["--listen", "127.0.0.1:0", "--peer-listen", own, "--join", at]);
     // It sees its input end when this process is gone, however it went, and stops.
     // Ctrl-C is for this process, which first has the cluster forget the node.
-    command.process_group(0).arg("--stop-at-end-of-input").env("ONEBOX_VOTE", "false").env("ONEBOX_LOG_LEVEL", "warn").stdin(Stdio::piped());
+    command
+        .process_group(0)
+        .arg("--stop-at-end-of-input")
+        .env("ONEBOX_VOTE", "false")
+        .env("ONEBOX_LOG_LEVEL", "warn")
+        .stdin(Stdio::piped());
     let mut child = command.spawn().map_err(|error| format!("cannot start a node: {error}"))?;
     let followed = follow(schema, settings, (at, own), &before, &mut child, &asked);
     drop(child.stdin.take());
@@ -103,7 +108,9 @@ fn follow(
     let mut told = 0;
     let all: u64 = before.iter().map(|then| then.committed).sum();
     // Timeline to avoid: another node is at this address, a voter, and it is the one that is removed.
-    let was_there = |node: u64| before.iter().any(|then| then.node == node || then.takes_part(node) || then.known.iter().any(|known| known.node == node));
+    let was_there = |node: u64| {
+        before.iter().any(|then| then.node == node || then.takes_part(node) || then.known.iter().any(|known| known.node == node))
+    };
     loop {
         thread::sleep(LOOK_AGAIN);
         if let Ok(Some(ended)) = child.try_wait() {
