@@ -507,6 +507,7 @@ impl Consensus {
                 self.heard.keep(|peer| self.membership.contains(PeerId(peer)));
                 // At once on the disk: who does not know that a change is done needs the votes of those who left, at its next start.
                 self.batch_due |= !self.membership.is_joint();
+                self.leave_if_removed();
                 Agreed::Members(self.membership.clone())
             }
         };

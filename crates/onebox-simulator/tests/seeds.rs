@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use onebox_service::Service;
 use onebox_simulator::register::RegisterWorkload;
-use onebox_simulator::{Ask, Chance, Options, Report, Verdict, Workload, panics, run};
+use onebox_simulator::{Ask, Chance, Fault, Options, Report, Verdict, Workload, panics, run};
 
 fn toy(options: &Options) -> Report {
     run(options, &mut || Box::<RegisterWorkload>::default())
@@ -53,6 +53,18 @@ fn partitions_share_machines() {
         assert_eq!((&report.verdict, report.partitions), (&Verdict::Kept, 3), "seed {seed}");
         assert!(report.acknowledged > 100, "seed {seed}: the clients get on, those of each, or it would not have healed");
     }
+}
+
+/// A leader that was removed went on leading: nothing was committed any more, and the library panicked at an answer that came late.
+#[test]
+fn whoever_is_removed_leads_no_more_and_is_taken_in_again() {
+    let mut removals = 0;
+    for seed in 1..=4 {
+        let report = toy(&Options { faults: vec![Fault::Removal], ..Options::of_seed(seed) });
+        assert_eq!(report.verdict, Verdict::Kept, "seed {seed}");
+        removals += report.faults.get(&Fault::Removal).map_or(0, |(struck, _)| *struck);
+    }
+    assert!(removals > 4, "{removals} removals");
 }
 
 /// Clients give writes a key and ask again under it, and ask what became of what nobody knows.

@@ -80,6 +80,20 @@ impl Consensus {
         Ok(())
     }
 
+    /// A leader that is no member any more leads no more, and tells who has most of the log to take over at once. The library would let
+    /// it go on, and panic at the next answer that it counts.
+    pub(super) fn leave_if_removed(&mut self) {
+        if self.node.raft.state != StateRole::Leader || self.membership.votes(self.id) {
+            return;
+        }
+        if let Some(successor) = self.best_successor(|_| true) {
+            self.node.raft.send_timeout_now(successor.0);
+        }
+        let term = self.node.raft.term;
+        self.node.raft.become_follower(term, raft::INVALID_ID);
+        self.draw_timeout();
+    }
+
     /// The voter that has most of the log, of those that are heard of and that may.
     pub(crate) fn best_successor(&self, may: impl Fn(PeerId) -> bool) -> Option<PeerId> {
         let voters = self.membership.voters.iter().filter(|voter| **voter != self.id.0 && self.is_healthy(**voter) && may(PeerId(**voter)));
