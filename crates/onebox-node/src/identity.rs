@@ -42,8 +42,12 @@ pub(crate) fn node_id(data: &Path) -> Result<NodeId, String> {
 }
 
 /// Whether the node in a data directory has begun its logs before: without them it may not go on as if it were new.
-pub(crate) fn has_begun(data: &Path) -> bool {
-    data.join(BEGUN).exists()
+///
+/// # Errors
+/// A sentence: that cannot be told.
+pub(crate) fn has_begun(data: &Path) -> Result<bool, String> {
+    let path = data.join(BEGUN);
+    path.try_exists().map_err(|error| format!("cannot look for {}: {error}", path.display()))
 }
 
 /// From now on it has.

@@ -236,7 +236,8 @@ impl Link {
     }
 
     /// How the replica sees its partition. Once the node is stopping, it is not ready any more.
-    pub(crate) fn stands(&self, standing: Standing, ready: bool, reason: String) {
+    /// `gets_on`: a new leader was seen to take requests.
+    pub(crate) fn stands(&self, standing: Standing, ready: bool, reason: String, gets_on: bool) {
         let before = lock(&self.standing).replace(standing.clone());
         if let Some(peers) = self.peers.get()
             && before.as_ref().is_none_or(|before| before.members != standing.members || standing.members.is_empty())
@@ -250,7 +251,7 @@ impl Link {
         let led = |standing: &Standing| standing.status.leader.map(|leader| (leader.0, standing.status.term, standing.status.leads));
         if let Some((leader, _, leads)) = led(&standing)
             && (leader != self.me || leads)
-            && before.as_ref().and_then(led) != led(&standing)
+            && (gets_on || before.as_ref().and_then(led) != led(&standing))
         {
             let mut waiting = lock(&self.waiting);
             let now = self.now();
@@ -294,11 +295,6 @@ impl Link {
         let is_reached = |voter: u64| known.iter().any(|(node, _, is_reached)| *node == voter && *is_reached);
         let unreached: Vec<String> = voters.iter().filter(|voter| !is_reached(**voter)).map(|voter| format!("{voter:x}")).collect();
         if unreached.is_empty() { String::new() } else { format!("; not reached: {}", unreached.join(" ")) }
-    }
-
-    /// Where a node has several partitions, what is logged meanwhile says of which it is.
-    pub(crate) fn span(&self) -> Option<tracing::span::EnteredSpan> {
-        (self.partitions > 1).then(|| tracing::error_span!("partition", number = self.partition).entered())
     }
 
     /// Comes back when an operator has this node stop.

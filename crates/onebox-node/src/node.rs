@@ -15,6 +15,7 @@ use onebox_store::Disk;
 use onebox_store::names::NodeId;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
+use tracing::Instrument;
 
 use crate::claim;
 use crate::cluster::{self, Cluster};
@@ -23,7 +24,7 @@ use crate::folder::Folder;
 use crate::identity;
 use crate::link::{Clocks, Link};
 use crate::partition::PartitionEvent;
-use crate::partitions::Partitions;
+use crate::partitions::{Partitions, span_of};
 use crate::peers::tls::Security;
 use crate::peers::{self, Book, Ear, Identity, Peers};
 use crate::seats::{Seats, without_a_damaged_base};
@@ -220,7 +221,7 @@ impl Place {
         });
         if cluster.joined {
             for link in partitions.all() {
-                runtime.spawn(cluster::take_part(Arc::clone(link), me, vote));
+                runtime.spawn(cluster::take_part(Arc::clone(link), me, vote).instrument(span_of(link.partition, link.partitions)));
             }
         }
     }

@@ -19,6 +19,7 @@ use onebox_store::state::{Retired, View};
 use onebox_store::{Disk, LogIndex, Term};
 
 use crate::link::{Clocks, Link, Standing};
+use crate::partitions::span_of;
 use crate::queries::Readers;
 
 /// Inputs that wait for the executor, beside its own queue.
@@ -91,7 +92,7 @@ pub(crate) fn start(parts: Parts) {
     let world = Threads { frames, work, warm, link, readers, events: Arc::clone(&events), ended: false };
     let executor = Executor { replica: opened.replica, inputs, world, disk, clocks, tick, ticks: 0, led: Led::default() };
     spawn("executor", &events, move || {
-        let _span = executor.world.link.span();
+        let _span = span_of(executor.world.link.partition, executor.world.link.partitions).entered();
         executor.run();
     });
 }
@@ -208,7 +209,7 @@ impl Executor {
             if self.led.gets_on(leader, term, committed) {
                 // Callers wait for it.
                 let (standing, ready, reason) = self.standing();
-                self.world.link.stands(standing, ready, reason);
+                self.world.link.stands(standing, ready, reason, true);
             }
         }
     }
@@ -230,7 +231,7 @@ impl Executor {
                 None => tracing::warn!(applied = applied.0, last = last.0, "not ready: {reason}"),
             }
         }
-        self.world.link.stands(standing, ready, reason);
+        self.world.link.stands(standing, ready, reason, false);
     }
 
     /// How the replica sees its partition, whether it is ready, and the reason.
@@ -241,7 +242,8 @@ impl Executor {
         let follows = status.leader.filter(|leader| !status.leads && members.peers().contains(leader));
         let caught_up = applied.0 + BEHIND_ENTRIES_MAX >= status.committed.0;
         let (ready, reason) = match (status.serves, follows) {
-            (false, _) if !members.is_empty() && !members.contains(self.replica.id()) => {
+            // A leader that is heard counts it among the members, which it has yet to apply.
+            (false, _) if !status.hears_leader && !members.is_empty() && !members.contains(self.replica.id()) => {
                 (false, "removed from its cluster: stop it, or take it in again with cluster add".to_owned())
             }
             (true, _) if status.disk_low => (true, "ready for reads; writes are refused until the disk has room".to_owned()),

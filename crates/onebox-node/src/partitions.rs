@@ -87,6 +87,11 @@ pub(crate) fn count(data: &Path, asked: u32, told: Option<u32>) -> Result<u32, S
     Ok(count)
 }
 
+/// Where there are several partitions, what is logged within says of which it is.
+pub(crate) fn span_of(partition: u32, partitions: u32) -> tracing::Span {
+    if partitions > 1 { tracing::error_span!("partition", number = partition) } else { tracing::Span::none() }
+}
+
 /// Where a partition's data is.
 pub(crate) fn folder_of(data: &Path, partition: u32, partitions: u32) -> PathBuf {
     if partitions == 1 { data.to_owned() } else { data.join(format!("partition-{partition}")) }

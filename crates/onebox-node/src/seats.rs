@@ -20,7 +20,7 @@ use crate::identity;
 use crate::link::{Clocks, Link};
 use crate::node::{Exit, Place, StartError};
 use crate::partition::{self, Events, INPUTS_WAITING_MAX, PartitionEvent, Parts};
-use crate::partitions::{count_for, folder_of};
+use crate::partitions::{count_for, folder_of, span_of};
 use crate::queries::Readers;
 use crate::settings::Settings;
 use crate::tokens::Tokens;
@@ -54,11 +54,13 @@ impl Seats<'_> {
     /// Opens all of them.
     pub(crate) fn open_all(&self, clocks: Clocks, tokens: Tokens) -> Result<Vec<Seat>, StartError> {
         let partitions = self.count()?;
-        let has_begun = identity::has_begun(&self.settings.data);
+        let has_begun = identity::has_begun(&self.settings.data)?;
         let open = |partition| {
+            let _span = span_of(partition, partitions).entered();
             let data = folder_of(&self.settings.data, partition, partitions);
-            if has_begun && holds_nothing(&data) {
-                return Err(StartError::Other(self.all_gone(&data)));
+            // Only a snapshot that is being put in its place has no log for a moment.
+            if has_begun && !has_log(&data) && !data.join("reset").exists() {
+                return Err(StartError::Other(self.log_gone(&data)));
             }
             let opened = self.open(data, (partition, partitions), clocks, tokens);
             opened.map_err(|error| if partitions == 1 { error } else { StartError::Other(format!("partition {partition}: {error}")) })
@@ -70,14 +72,14 @@ impl Seats<'_> {
         Ok(opened)
     }
 
-    /// Timeline to avoid: the log and the base of a voter are lost, it comes back under its name as if it were new, votes for another
-    /// that lacks what both had acknowledged, and that is gone.
-    fn all_gone(&self, data: &Path) -> String {
+    /// Timeline to avoid: the log of a voter is lost, with a base that is gone too or was not yet written, it comes back under its name
+    /// as if it were new, votes for another that lacks what both had acknowledged, and that is gone.
+    fn log_gone(&self, data: &Path) -> String {
         let way_out = match self.place {
             Some(_) => "it must not vote: cluster remove NODE, then start with an empty --data and --join",
-            None => "put them back, or start with an empty --data",
+            None => "put it back, or start with an empty --data",
         };
-        format!("the log and the base are gone from {}, and with them what this node has promised; {way_out}", data.display())
+        format!("the log is gone from {}, and with it what this node has promised; {way_out}", data.join("log").display())
     }
 
     /// Opens one of so many.
@@ -168,11 +170,6 @@ pub(crate) fn without_a_damaged_base(exit: Exit, data: &Path, disk: &dyn Disk) -
         }
         exit => Ok(exit),
     }
-}
-
-/// Whether neither a log nor a base is there.
-fn holds_nothing(data: &Path) -> bool {
-    !has_log(data) && !data.join(BASE).exists()
 }
 
 fn has_log(data: &Path) -> bool {

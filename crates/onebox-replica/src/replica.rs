@@ -93,6 +93,8 @@ pub struct Status {
     pub time: Time,
     /// The leader, as far as it knows.
     pub leader: Option<PeerId>,
+    /// Whether it heard of one within an election timeout.
+    pub hears_leader: bool,
     /// Everything up to here is known to be committed.
     pub committed: LogIndex,
     /// While it wants a peer's snapshot: rows of it that are fetched, and all that it has, as far as that is known.
@@ -203,6 +205,7 @@ impl Replica {
             term: self.consensus.term(),
             time: self.clock.last(),
             leader: self.consensus.leader(),
+            hears_leader: self.consensus.hears_leader(),
             committed: self.consensus.committed(),
             fetched: self.snapshots.fetched(),
         }

@@ -53,6 +53,8 @@ pub(crate) struct Machine {
     pub(crate) frozen_until: u64,
     /// It was removed, and is not taken in again before.
     pub(crate) out_until: u64,
+    /// When that was asked for last.
+    pub(crate) removed_at: Option<u64>,
     /// The last term in which its replica of each partition was seen elected.
     pub(crate) elected_in: BTreeMap<usize, Term>,
     /// What it may still say to its peers, if it falls silent before it loses power.
@@ -147,6 +149,7 @@ impl Machine {
             committed: Vec::new(),
             frozen_until: 0,
             out_until: 0,
+            removed_at: None,
             elected_in: BTreeMap::new(),
             last_words: None,
             slow_until: 0,

@@ -8,7 +8,7 @@ use onebox_service::{Bytes, Keyspace};
 use onebox_store::memory::MemoryDisk;
 
 use crate::faults::{Fault, Injection};
-use crate::machine::{Build, Machine, SeatId};
+use crate::machine::{Build, Machine, Seat, SeatId};
 use crate::network::Disturbance;
 use crate::partition::Partition;
 use crate::plan::Plan;
@@ -17,6 +17,9 @@ use crate::world::{Event, World};
 
 /// Bytes of a row's value that is looked for in the file of the base, and how many of them differ: enough to be no other's.
 const ROTTING_ROW_BYTES: (usize, usize) = (20, 8);
+
+/// Microseconds after which nothing that was said of a removal is still on its way.
+const REMOVAL_IN_DOUBT: u64 = 10_000_000;
 
 impl World {
     /// Something of the list goes wrong, if it finds what it is for.
@@ -305,7 +308,7 @@ impl World {
             members.peers().len() == self.machines.len() && !members.is_joint() && self.machines.iter().all(votes)
         };
         let whole = self.machines.iter().all(|slot| !slot.rotten) && self.machines[machine].power_fails_at.is_none();
-        self.machines.len() > 2 && whole && self.partitions.iter().enumerate().all(settled)
+        self.machines.len() > 2 && whole && !self.a_removal_may_come() && self.partitions.iter().enumerate().all(settled)
     }
 
     /// Turns over a bit of the log while the machine is off.
@@ -368,11 +371,25 @@ impl World {
         true
     }
 
+    /// Whether a removal that was asked for may still come to pass: it is young, or somebody has entries that are not applied.
+    fn a_removal_may_come(&self) -> bool {
+        let Some(last) = self.machines.iter().filter_map(|slot| slot.removed_at).max() else { return false };
+        let is_idle = |seat: &Seat| {
+            let (applied, last) = seat.replica.status().progress;
+            applied == last
+        };
+        let clear = |slot: &Machine| {
+            slot.frozen_until <= self.now && slot.process.as_ref().is_some_and(|process| process.seats.iter().all(is_idle))
+        };
+        self.now < last + REMOVAL_IN_DOUBT || !self.machines.iter().all(clear)
+    }
+
     /// An operator takes a member out; who tends the members takes it in again. With one disk less, none of the others may be lost.
     fn remove_until(&mut self, partition: usize, machine: usize, until: u64) -> bool {
         let Some(leader) = self.leader(partition).filter(|_| self.may_lose_a_disk(machine)) else { return false };
         let id = self.machines[machine].id();
-        self.machines[machine].out_until = until;
+        let slot = &mut self.machines[machine];
+        (slot.out_until, slot.removed_at) = (until, Some(self.now));
         self.asked(leader, |token| Input::Change(token, Change::Remove(id)));
         true
     }

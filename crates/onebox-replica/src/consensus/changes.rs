@@ -80,8 +80,8 @@ impl Consensus {
         Ok(())
     }
 
-    /// A leader that is no member any more leads no more, and tells who has most of the log to take over at once. The library would let
-    /// it go on, and panic at the next answer that it counts.
+    /// A leader that is no member any more leads no more, and tells who has most of the log to take over at once; one that had
+    /// better not lead hands it on. The library would let it go on, and panic at the next answer that it counts.
     pub(super) fn leave_if_removed(&mut self) {
         if self.node.raft.state != StateRole::Leader || self.membership.votes(self.id) {
             return;

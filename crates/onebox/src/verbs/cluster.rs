@@ -182,8 +182,9 @@ fn replace(schema: &Schema, settings: &Settings, at: &str, node: u64, by: u64) -
     if node == by {
         return Err("a node cannot take its own place".to_owned());
     }
-    // With an even number of them one may be there to take another's place, and this be said again.
-    if let Some(ClusterStatus { voters, .. }) = operate::statuses(schema, settings, at)?.first()
+    // Of an even number one may be there to take another's place; and who is lost may go in any case.
+    if let Some(ClusterStatus { voters, known, .. }) = operate::statuses(schema, settings, at)?.first()
+        && known.iter().any(|known| known.node == node && known.is_reached)
         && voters.contains(&node)
         && voters.contains(&by)
         && voters.len() % 2 == 1
