@@ -47,14 +47,18 @@ cargo xtask drill pauses
     Three nodes of the inventory on this machine, in release: how long a writing client waits when the leader is killed, and when
     it stops in order, over ONEBOX_DRILL_TRIALS trials each [30]. It prints a table.
 
+cargo xtask drill join
+    Three nodes on this machine with 5 million rows [ONEBOX_DRILL_ROWS], under ONEBOX_DRILL_RATE requests a second [2000]: a fourth
+    joins, fetches them, and votes. It prints what the load's callers waited.
+
 cargo xtask drill [NAME | mixed | all]
     Three nodes of the inventory on a network of namespaces, in release, under ONEBOX_DRILL_RATE requests a second [2000]: what NAME
     says befalls them; or 'mixed', one of those and a change of the members at once, in ONEBOX_DRILL_ROUNDS rounds [10]; or all there
     is. Judged afterwards: no error, every history linearizable, equal states. It needs root or user namespaces, ip, python3 and
     /dev/net/tun. NAME: kill, stop, pause, cut, one-way, other-way, slow, lossy, full-disk, damaged-log, damaged-base,
     damaged-running, replace, rolling, members; after deploy/install-balancers also haproxy, nginx, or balancers for both: the load
-    goes through the configurations in deploy. Not among all: 'join', a node
-    joins 5 million rows [ONEBOX_DRILL_ROWS]; 'upgrade', the nodes get a next build of the service, node by node, and back.
+    goes through the configurations in deploy. Not among all: 'upgrade',
+    the nodes get a next build of the service, node by node, and back.
 
 cargo xtask help
     This.
@@ -92,7 +96,11 @@ fn bench(arguments: &[OsString]) -> ExitCode {
 
 fn drill(name: &str) -> ExitCode {
     let mut command = cargo();
-    let test = if name == "pauses" { "pauses::pauses_of_a_writing_client" } else { "drills::drills_on_a_network" };
+    let test = match name {
+        "pauses" => "pauses::pauses_of_a_writing_client",
+        "join" => "joins::a_node_joins_a_loaded_cluster",
+        _ => "drills::drills_on_a_network",
+    };
     command.args(["test", "--quiet", "--release", "--package", "inventory", "--test", "process", "--"]);
     exit_code_of(command.args(["--exact", test, "--ignored", "--nocapture"]).env("ONEBOX_DRILL", name))
 }

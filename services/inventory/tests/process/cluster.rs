@@ -20,7 +20,7 @@ const ANSWERS: u64 = 1_500;
 const WORKERS: usize = 6;
 
 /// A flag that is raised when this is dropped.
-struct Raised<'a>(&'a AtomicBool);
+pub(crate) struct Raised<'a>(pub(crate) &'a AtomicBool);
 
 impl Drop for Raised<'_> {
     fn drop(&mut self) {
@@ -69,6 +69,14 @@ impl Cluster {
     /// Starts a node on what is in its folder; with nothing there it joins through any node that runs.
     pub(crate) fn start_node(&mut self, number: usize) {
         self.start_node_on(number, "");
+    }
+
+    /// Starts one node more, which joins. Gives its number.
+    pub(crate) fn grow(&mut self) -> usize {
+        self.nodes.push(None);
+        let number = self.nodes.len() - 1;
+        self.start_node(number);
+        number
     }
 
     /// The same, on a host.

@@ -15,7 +15,6 @@ use serde_json::json;
 
 use crate::balancers::{BALANCERS, Balancer};
 use crate::client::{Ask, Connection, text};
-use crate::filling;
 use crate::history::{DEADLINE, Load, Summary};
 use crate::network::{Network, address};
 use crate::next;
@@ -447,7 +446,14 @@ fn through(machines: &mut Machines, load: &Load, at: &[SocketAddr], stock: &mut 
     load.judge(stock)
 }
 
-fn told(name: &str, what: &str, summary: &Summary) {
+pub(crate) fn print_head(per_second: u64) {
+    eprintln!("{per_second} requests/s; each may be asked again, under its key, at another node, within {} s", DEADLINE.as_secs());
+    eprintln!(
+        "| drill | what happens | requests | asked again | errors | median ms | p99 ms | max ms |\n|---|---|---|---|---|---|---|---|"
+    );
+}
+
+pub(crate) fn told(name: &str, what: &str, summary: &Summary) {
     let Summary { requests, asked_again, why, errors, waits } = summary;
     let [median, most, longest] = waits.map(|wait| wait.as_secs_f64() * 1e3);
     eprintln!("| {name} | {what} | {requests} | {asked_again} | {} | {median:.1} | {most:.0} | {longest:.0} |", errors.len());
@@ -471,18 +477,14 @@ fn drills_on_a_network() {
         assert!(status.success(), "a drill failed; the reason is above");
         return;
     }
-    let known: Vec<&str> =
-        DRILLS.iter().map(|(name, ..)| *name).chain(["all", "mixed", "balancers", "join", "upgrade"]).chain(BALANCERS).collect();
+    let known: Vec<&str> = DRILLS.iter().map(|(name, ..)| *name).chain(["all", "mixed", "balancers", "upgrade"]).chain(BALANCERS).collect();
     assert!(known.contains(&wanted.as_str()), "there is no drill {wanted:?}; there are: {}", known.join(", "));
     let mut machines = Machines::start();
     let per_second = number_from("ONEBOX_DRILL_RATE", 2_000);
     let load = Load::prepare(machines.node(1).address(), per_second);
     let mut stock = Vec::new();
     let mut errors = 0;
-    eprintln!("{per_second} requests/s; each may be asked again, under its key, at another node, within {} s", DEADLINE.as_secs());
-    eprintln!(
-        "| drill | what happens | requests | asked again | errors | median ms | p99 ms | max ms |\n|---|---|---|---|---|---|---|---|"
-    );
+    print_head(per_second);
     for (name, what, happens) in DRILLS.iter().filter(|(name, ..)| wanted == "all" || wanted == *name) {
         let summary = through(&mut machines, &load, &nodes(), &mut stock, happens);
         told(name, what, &summary);
@@ -492,19 +494,6 @@ fn drills_on_a_network() {
         let summary = through(&mut machines, &load, &nodes(), &mut stock, upgrade);
         told(&wanted, "the next build comes node by node, goes, comes again, and its version is put in force", &summary);
         errors += summary.errors.len();
-    }
-    if wanted == "join" {
-        let rows = number_from("ONEBOX_DRILL_ROWS", 5_000_000);
-        filling::fill(&nodes(), rows);
-        for (name, what, happens) in [
-            ("without", "nothing happens", (|_| thread::sleep(LASTS)) as Happens),
-            ("join", "a fourth node joins, fetches all rows, votes, and is removed", members),
-        ] {
-            let began = Instant::now();
-            let summary = through(&mut machines, &load, &nodes(), &mut stock, happens);
-            told(name, &format!("{rows} rows; {what}; {:.0} s", (began.elapsed() - BEFORE - AFTER).as_secs_f64()), &summary);
-            errors += summary.errors.len();
-        }
     }
     for name in BALANCERS.into_iter().filter(|name| wanted == "all" || wanted == "balancers" || wanted == *name) {
         let _balancer = match Balancer::start(name, &machines.scratch) {

@@ -12,6 +12,7 @@ mod drills;
 mod filling;
 mod full_disk;
 mod history;
+mod joins;
 mod kill;
 mod load;
 mod mistakes;
