@@ -55,8 +55,8 @@ cargo xtask drill [NAME | mixed | all]
     Three nodes of the inventory on a network of namespaces, in release, under ONEBOX_DRILL_RATE requests a second [2000]: what NAME
     says befalls them; or 'mixed', one of those and a change of the members at once, in ONEBOX_DRILL_ROUNDS rounds [10]; or all there
     is. Judged afterwards: no error, every history linearizable, equal states. It needs root or user namespaces, ip, python3 and
-    /dev/net/tun. NAME: kill, stop, pause, cut, one-way, other-way, slow, lossy, full-disk, damaged-log, damaged-base,
-    damaged-running, replace, rolling, members; after deploy/install-balancers also haproxy, nginx, or balancers for both: the load
+    /dev/net/tun. NAME: kill, stop, pause, cut, one-way, other-way, slow, lossy, full-disk, damaged-log, damaged-log-running,
+    damaged-base, damaged-running, replace, rolling, members; after deploy/install-balancers also haproxy, nginx, or balancers for both: the load
     goes through the configurations in deploy. Not among all: 'upgrade',
     the nodes get a next build of the service, node by node, and back.
 

@@ -42,7 +42,7 @@ const NAMESPACES: [&str; 4] = ["--user", "--map-root-user", "--net", "--mount"];
 
 type Happens = fn(&mut Machines);
 
-const DRILLS: [(&str, &str, Happens); 15] = [
+const DRILLS: [(&str, &str, Happens); 16] = [
     ("kill", "the leader is killed (kill -9) and starts again", kill),
     ("stop", "the leader stops in order (SIGTERM) and starts again", stop),
     ("pause", "the leader stands still (SIGSTOP) and wakes up", pause),
@@ -53,6 +53,7 @@ const DRILLS: [(&str, &str, Happens); 15] = [
     ("lossy", "5 % of all packets are lost", lossy),
     ("full-disk", "the leader's disk is full", full_disk),
     ("damaged-log", "a follower's log is damaged while it is stopped; it says where, and a new node takes its place", damaged_log),
+    ("damaged-log-running", "the same while it runs, and is killed (kill -9) later", damaged_log_running),
     ("damaged-base", "a follower's base is damaged while it is stopped; it is made anew", damaged_base),
     ("damaged-running", "a follower's base is damaged while it runs; it is made anew", damaged_running),
     ("replace", "a follower's disk is lost, and a new node takes its place", replace),
@@ -301,14 +302,35 @@ fn damaged_log(machines: &mut Machines) {
     let follower = machines.follower();
     let (node, _) = machines.of_machine(follower).expect("it is a member");
     machines.take(follower).kill();
-    let log = machines.data(follower).join("log");
+    let segment = damage_log(machines, follower);
+    another_in_place_of_the_damaged(machines, follower, (&node, &segment));
+}
+
+/// Nobody reads what is written already until the next start, which must notice.
+fn damaged_log_running(machines: &mut Machines) {
+    let follower = machines.follower();
+    let (node, _) = machines.of_machine(follower).expect("it is a member");
+    let segment = damage_log(machines, follower);
+    thread::sleep(LASTS);
+    machines.take(follower).kill();
+    another_in_place_of_the_damaged(machines, follower, (&node, &segment));
+}
+
+/// The middle of what is written of the newest segment, whose name is given.
+fn damage_log(machines: &Machines, machine: usize) -> String {
+    let log = machines.data(machine).join("log");
     let newest = names_in(&log).into_iter().rfind(|name| name.ends_with(".seg")).expect("a log has a segment");
     let segment = fs::read(log.join(&newest)).expect("a segment can be read");
     let written = segment.iter().rposition(|byte| *byte != 0).expect("something is in it") as u64;
     damage(&log.join(&newest), 512, written / 1_024, 4);
-    let (code, words) = Server::run(machines.node_command(follower)).exit();
-    assert!(code == Some(1) && words.contains(&newest), "{words}");
-    put_in_its_place(machines, follower, &node);
+    newest
+}
+
+/// The node says at its start which segment is damaged, and another takes its place.
+fn another_in_place_of_the_damaged(machines: &mut Machines, machine: usize, (node, segment): (&str, &str)) {
+    let (code, words) = Server::run(machines.node_command(machine)).exit();
+    assert!(code == Some(1) && words.contains(segment), "{words}");
+    put_in_its_place(machines, machine, node);
 }
 
 /// The whole base but its first page, which is read at every start.
@@ -512,8 +534,8 @@ fn drills_on_a_network() {
     }
     if wanted == "all" || wanted == "mixed" {
         for round in 1..=number_from("ONEBOX_DRILL_ROUNDS", 10) {
-            // The last six take longer, or change who is there themselves.
-            let (name, what, happens) = DRILLS[machines.random.place(DRILLS.len() - 6)];
+            // The last seven take longer, or change who is there themselves.
+            let (name, what, happens) = DRILLS[machines.random.place(DRILLS.len() - 7)];
             let summary = through(&mut machines, &load, &nodes(), &mut stock, |machines| machines.come_and_go(happens));
             told(&format!("mixed {round}: {name}"), &format!("{what}, while a fourth node comes and goes"), &summary);
             errors += summary.errors.len();
