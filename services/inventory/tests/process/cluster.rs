@@ -71,14 +71,6 @@ impl Cluster {
         self.start_node_on(number, "");
     }
 
-    /// Starts one node more, which joins. Gives its number.
-    pub(crate) fn grow(&mut self) -> usize {
-        self.nodes.push(None);
-        let number = self.nodes.len() - 1;
-        self.start_node(number);
-        number
-    }
-
     /// The same, on a host.
     fn start_node_on(&mut self, number: usize, host: &str) {
         let running = self.nodes.iter().flatten().map(|server| server.peer_address().to_string()).next().unwrap_or_default();
@@ -91,6 +83,14 @@ impl Cluster {
             ("ONEBOX_CONFIRM", if self.partitions == "1" { "replicated" } else { "executed" }),
         ];
         self.nodes[number] = Some(Server::start_node(&self.data(number), &settings));
+    }
+
+    /// Starts one node more, which joins. Gives its number.
+    pub(crate) fn grow(&mut self) -> usize {
+        self.nodes.push(None);
+        let number = self.nodes.len() - 1;
+        self.start_node(number);
+        number
     }
 
     /// A node, as the operator calls it.
