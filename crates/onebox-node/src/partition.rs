@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use onebox_replica::replica::Opened;
 use onebox_replica::turn::{World, take_turn};
-use onebox_replica::{Input, Job, Note, PeerId, PeerMessage, PersistBatch, Query, Replica, Status, Stop, Token};
+use onebox_replica::{Input, Job, Note, PeerId, PeerMessage, PersistBatch, Query, Replica, Stop, Token};
 use onebox_service::attempt::{Fate, Reply};
 use onebox_store::log::LogWriter;
 use onebox_store::state::{Retired, View};
@@ -90,7 +90,7 @@ pub(crate) fn start(parts: Parts) {
         }
     });
     let world = Threads { frames, work, warm, link, readers, events: Arc::clone(&events), ended: false };
-    let executor = Executor { replica: opened.replica, inputs, world, disk, clocks, tick, ticks: 0, led: Led::default() };
+    let executor = Executor { replica: opened.replica, inputs, world, disk, clocks, tick, ticks: 0, serving: None };
     spawn("executor", &events, move || {
         let _span = span_of(executor.world.link.partition, executor.world.link.partitions).entered();
         executor.run();
@@ -150,26 +150,8 @@ struct Executor {
     clocks: Clocks,
     tick: Duration,
     ticks: u64,
-    led: Led,
-}
-
-/// Since when somebody leads, as seen here.
-#[derive(Default)]
-struct Led {
-    leader: Option<(PeerId, Term)>,
-    /// What was committed when that was seen, until there is more.
-    committed: Option<LogIndex>,
-}
-
-impl Led {
-    /// Whether it is seen now, for the first time, that a new leader gets on: it takes requests once its first entry is committed.
-    fn gets_on(&mut self, leader: Option<PeerId>, term: Term, committed: LogIndex) -> bool {
-        let leader = leader.map(|leader| (leader, term));
-        if leader != self.leader {
-            (self.leader, self.committed) = (leader, leader.map(|_| committed));
-        }
-        self.committed.take_if(|before| *before < committed).is_some()
-    }
+    /// The last leader that was seen to take requests, and its term.
+    serving: Option<(PeerId, Term)>,
 }
 
 impl Executor {
@@ -205,9 +187,10 @@ impl Executor {
             let clock = self.clocks.read();
             again = take_turn(&mut self.replica, clock, batch.drain(..), &mut self.world);
             self.world.link.log_time_is(self.replica.log_time(clock), clock.uptime);
-            let Status { leader, term, committed, .. } = self.replica.status();
-            if self.led.gets_on(leader, term, committed) {
+            let serving = self.replica.status().serving;
+            if serving.is_some() && serving != self.serving {
                 // Callers wait for it.
+                self.serving = serving;
                 let (standing, ready, reason) = self.standing();
                 self.world.link.stands(standing, ready, reason, true);
             }
@@ -315,6 +298,7 @@ impl World for Threads {
             | Job::PrepareSpare { .. }
             | Job::MoveToHistory(_)
             | Job::Scrub { .. }
+            | Job::ScrubLog(_)
             | Job::ReadRows(_)
             | Job::Import(_) => self.work.send(Work::Run(job)),
         };
@@ -364,6 +348,9 @@ impl World for Threads {
             }
             Note::SnapshotRefused(fault) => tracing::warn!(%fault, "a fetched snapshot is not what was stated; fetching it again"),
             Note::PeerNonsense { from, what } => tracing::warn!(%from, what, "a peer said something that makes no sense"),
+            Note::LogDamaged(fault) => {
+                tracing::error!(%fault, "the log is damaged: this node goes on, but will not start again; add another in its place, then remove it");
+            }
             Note::Scrubbed { rows } => tracing::debug!(rows, "every row of the base was read and found as written"),
         }
     }
@@ -377,28 +364,5 @@ impl World for Threads {
         self.ended = true;
         self.link.stopped(&stop.to_string());
         (self.events)(PartitionEvent::Stopped(stop));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_new_leader_gets_on_once_more_is_committed_than_when_it_was_seen() {
-        let (mut led, first, second) = (Led::default(), Some(PeerId(1)), Some(PeerId(2)));
-        let seen = [
-            (None, 1, 5, false),
-            (first, 2, 5, false),
-            (first, 2, 6, true),
-            (first, 2, 7, false),
-            (None, 3, 8, false),
-            (second, 3, 8, false),
-            (second, 4, 9, false),
-            (second, 4, 10, true),
-        ];
-        for (leader, term, committed, gets_on) in seen {
-            assert_eq!(led.gets_on(leader, Term(term), LogIndex(committed)), gets_on, "{leader:?} in term {term} at {committed}");
-        }
     }
 }

@@ -10,6 +10,7 @@ mod service;
 pub(crate) mod tls;
 pub(crate) mod wire;
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -17,8 +18,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use prost::Message;
-use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{Notify, mpsc};
 
 pub(crate) use self::book::{Book, HOST_CHARS_MAX, is_address, is_host};
 pub(crate) use self::line::{Asked, ask_stranger, join};
@@ -82,8 +83,8 @@ pub(crate) struct Peers {
     book: Mutex<Book>,
     /// Where packets for each node wait; only while there is a connection.
     lines: Mutex<HashMap<u64, Outbox>>,
-    /// Nodes that are dialled.
-    dialled: Mutex<HashSet<u64>>,
+    /// Nodes that are dialled, and what has that done at once.
+    dialled: Mutex<HashMap<u64, Arc<Notify>>>,
     /// Why somebody was turned away last: the same again and again is told once.
     turned_away: Mutex<String>,
     ear: Arc<dyn Ear>,
@@ -176,9 +177,24 @@ impl Peers {
         let mut dialled = lock(&self.dialled);
         let nodes: Vec<u64> = lock(&self.book).all().map(|(node, _)| node).collect();
         for node in nodes {
-            if node != self.me.node && dialled.insert(node) {
-                self.runtime.spawn(line::dial(Arc::clone(self), node));
+            if node != self.me.node
+                && let Entry::Vacant(vacant) = dialled.entry(node)
+            {
+                let there = Arc::clone(vacant.insert(Arc::default()));
+                self.runtime.spawn(line::dial(Arc::clone(self), node, there));
             }
+        }
+    }
+
+    /// A node has connected, so it is there: it is dialled now, and not when it is time to try again.
+    ///
+    /// Timeline to avoid: a follower comes back, and the leader goes; the other follower has the leader's vote, but no connection yet to
+    /// the one that came back, and nothing can be committed.
+    fn is_there(&self, node: u64) {
+        if !lock(&self.lines).contains_key(&node)
+            && let Some(there) = lock(&self.dialled).get(&node)
+        {
+            there.notify_one();
         }
     }
 
@@ -275,4 +291,45 @@ pub(crate) fn book(data: &Path, node: u64, address: &str, host: &str) -> Result<
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // A panic while the lock was held leaves maps that are whole: each is changed by single calls.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Hears nothing.
+    struct Deaf;
+
+    impl Ear for Deaf {
+        fn replica(&self, _: ToReplica) {}
+        fn ask(&self, _: Responder, _: Ask) {}
+        fn told(&self, _: u64, _: Told) {}
+        fn lost(&self, _: u64) {}
+    }
+
+    #[test]
+    fn a_node_that_connects_is_dialled_at_once() {
+        let runtime = || tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime can be made");
+        // The dialler itself never runs: its turn is looked at from outside.
+        let (runtime, diallers) = (runtime(), runtime());
+        let folder = std::env::temp_dir().join(format!("onebox-peers-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder can be made");
+        let mut known = book(&folder, 1, "127.0.0.1:1", "").expect("a new book can be made");
+        known.replace(2, 2, "127.0.0.1:2");
+        let me = Identity { service: "test", cluster: "c".to_owned(), node: 1, partitions: 1 };
+        let peers = Peers::start(me, Security::ClearText, known, Arc::new(Deaf), diallers.handle().clone());
+        std::fs::remove_dir_all(&folder).expect("a folder can be removed");
+        let there = Arc::clone(&lock(&peers.dialled)[&2]);
+        let waits = || {
+            let pause = line::pause(Duration::from_secs(86_400), &there);
+            runtime.block_on(async { tokio::time::timeout(Duration::ZERO, pause).await.is_err() })
+        };
+        peers.is_there(3);
+        assert!(waits(), "another is there");
+        peers.is_there(2);
+        assert!(!waits(), "it is there");
+        lock(&peers.lines).insert(2, Outbox::new().0);
+        peers.is_there(2);
+        assert!(waits(), "it is connected");
+    }
 }

@@ -6,7 +6,7 @@
 use onebox_service::FaultKind;
 use onebox_service::buggify::buggify;
 use onebox_store::LogIndex;
-use onebox_store::log::SegmentNumber;
+use onebox_store::log::{LogScrub, SegmentNumber};
 use onebox_store::state::{ScrubJob, ScrubProgress};
 
 use crate::effect::{Job, JobDone, Note, Stop};
@@ -21,8 +21,10 @@ const SCRUB_ROWS_PER_TICK: usize = 8_000;
 const SCRUB_FLUSHES_MAX: u64 = 64;
 /// Once writes are refused, this part more than the least must be free before they are taken again.
 const DISK_ROOM_AGAIN_PART: u64 = 8;
-/// Ticks between two whole scans of the base: ten minutes.
+/// Ticks between two whole scans of the base, and between two of the log: ten minutes.
 const SCRUB_PAUSE_TICKS: u64 = 12_000;
+/// Ticks between two segments of the log that are checked: one second.
+const SEGMENT_SCRUB_TICKS: u64 = 20;
 
 /// Which jobs are under way: one of each kind at most.
 #[derive(Default)]
@@ -45,6 +47,11 @@ pub(crate) struct Jobs {
     scrub_began: u64,
     /// The scan of the base that goes on at the next tick.
     scrubbing: Option<Box<ScrubJob>>,
+    log_scrub: bool,
+    /// The tick at which the last scan of the log ended. At a start, all that is needed of it was read.
+    log_scrubbed: u64,
+    /// The scan of the log that goes on later.
+    log_scrubbing: Option<Box<LogScrub>>,
     warm: bool,
     /// Points read from the base when it was last looked at.
     base_reads: u64,
@@ -108,6 +115,11 @@ impl Replica {
             self.jobs.scrub = true;
             self.jobs.scrub_began = self.jobs.flushes;
             self.jobs.scrubbing = Some(Box::new(self.execution.state.scrub_job()));
+        }
+        if !self.jobs.log_scrub && (self.ticks >= self.jobs.log_scrubbed + SCRUB_PAUSE_TICKS || buggify("the log is scrubbed early", 1_024))
+        {
+            self.jobs.log_scrub = true;
+            self.jobs.log_scrubbing = Some(Box::new(self.consensus.reader().scrub()));
         }
     }
 
@@ -179,8 +191,13 @@ impl Replica {
         }
     }
 
-    /// Goes on with the scrub, a few rows a tick.
+    /// Goes on with the scrubs, a few rows a tick, and now and then a segment.
     pub(crate) fn scrub_on(&mut self) {
+        if self.ticks.is_multiple_of(SEGMENT_SCRUB_TICKS)
+            && let Some(job) = self.jobs.log_scrubbing.take()
+        {
+            self.effects.jobs.push(Job::ScrubLog(job));
+        }
         if let Some(job) = self.jobs.scrubbing.take() {
             self.effects.jobs.push(Job::Scrub { job, rows: SCRUB_ROWS_PER_TICK });
         }
@@ -220,6 +237,11 @@ impl Replica {
             JobDone::ReadRows(read) => self.rows_read(read),
             JobDone::Import(written) => self.rows_written(written),
             JobDone::Scrub(Ok(progress), job) => self.scrubbed(progress, job),
+            JobDone::ScrubLog(Ok(Some(job))) => self.jobs.log_scrubbing = Some(job),
+            JobDone::ScrubLog(ended) => {
+                (self.jobs.log_scrub, self.jobs.log_scrubbed) = (false, self.ticks);
+                self.effects.notes.extend(ended.err().map(Note::LogDamaged));
+            }
             JobDone::Flush(Err(fault))
             | JobDone::PrepareSpare(Err(fault))
             | JobDone::MoveToHistory(Err(fault))

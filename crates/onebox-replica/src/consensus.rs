@@ -9,6 +9,7 @@ mod changes;
 mod convert;
 mod entries;
 mod heard;
+mod leading;
 
 use onebox_service::buggify::buggify;
 use onebox_service::planted::planted;
@@ -206,11 +207,6 @@ impl Consensus {
         self.applied() >= self.node.raft.raft_log.committed
     }
 
-    /// Whether this replica leads and has applied the entry with which its term began.
-    pub(crate) fn leads(&self) -> bool {
-        self.role.0 == StateRole::Leader && self.applied() >= self.leads_from
-    }
-
     /// Ticks without a leader after which it may campaign.
     pub(crate) fn election_ticks(&self) -> usize {
         self.election_ticks
@@ -222,16 +218,6 @@ impl Consensus {
 
     pub(crate) fn term(&self) -> Term {
         Term(self.node.raft.term)
-    }
-
-    /// The leader, as far as it is known here.
-    pub(crate) fn leader(&self) -> Option<PeerId> {
-        Some(self.node.raft.leader_id).filter(|leader| *leader != 0).map(PeerId)
-    }
-
-    /// Whether a leader was heard of lately.
-    pub(crate) fn hears_leader(&self) -> bool {
-        self.leader().is_some() && self.node.raft.election_elapsed < self.election_ticks
     }
 
     /// The members as of the last entry handed over.

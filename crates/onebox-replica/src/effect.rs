@@ -4,7 +4,7 @@ use std::fmt;
 
 use onebox_service::attempt::{Fate, Reply};
 use onebox_service::{Fault, MethodId};
-use onebox_store::log::{self, SegmentNumber};
+use onebox_store::log::{self, LogScrub, SegmentNumber};
 use onebox_store::state::{FlushJob, Flushed, MergeJob, Merged, Retired, ScrubJob, ScrubProgress, SnapshotImport, View};
 use onebox_store::{Disk, LogIndex};
 
@@ -116,6 +116,8 @@ pub enum Job {
         /// Rows to check this time.
         rows: usize,
     },
+    /// Check a segment of the log.
+    ScrubLog(Box<LogScrub>),
     /// Read rows of a snapshot for a peer.
     ReadRows(Box<RowsJob>),
     /// Write rows of a peer's snapshot.
@@ -137,6 +139,8 @@ pub enum JobDone {
     Warm,
     /// See [`Job::Scrub`].
     Scrub(Result<ScrubProgress, Fault>, Box<ScrubJob>),
+    /// See [`Job::ScrubLog`]: what to go on with; nothing once all was read.
+    ScrubLog(Result<Option<Box<LogScrub>>, Fault>),
     /// See [`Job::ReadRows`].
     ReadRows(Result<(PeerId, Box<SnapshotRows>), Fault>),
     /// See [`Job::Import`]: what to go on with; nothing once the snapshot is whole.
@@ -156,6 +160,7 @@ impl Job {
                 JobDone::Warm
             }
             Job::Scrub { mut job, rows } => JobDone::Scrub(job.step(rows), job),
+            Job::ScrubLog(mut job) => JobDone::ScrubLog(job.step().map(|goes_on| goes_on.then_some(job))),
             Job::ReadRows(job) => JobDone::ReadRows(job.run()),
             Job::Import(job) => JobDone::Import(job.run(disk)),
         }
@@ -217,6 +222,8 @@ pub enum Note {
         /// Rows checked.
         rows: u64,
     },
+    /// The log does not read back as it was written. The replica goes on: what it needs is in memory, until it stops.
+    LogDamaged(Fault),
     /// The members are others from this entry on.
     Members {
         /// The entry.

@@ -95,6 +95,8 @@ pub struct Status {
     pub leader: Option<PeerId>,
     /// Whether it heard of one within an election timeout.
     pub hears_leader: bool,
+    /// The leader, once it is known to take requests, and its term.
+    pub serving: Option<(PeerId, Term)>,
     /// Everything up to here is known to be committed.
     pub committed: LogIndex,
     /// While it wants a peer's snapshot: rows of it that are fetched, and all that it has, as far as that is known.
@@ -206,6 +208,7 @@ impl Replica {
             time: self.clock.last(),
             leader: self.consensus.leader(),
             hears_leader: self.consensus.hears_leader(),
+            serving: self.consensus.serving_leader(),
             committed: self.consensus.committed(),
             fetched: self.snapshots.fetched(),
         }

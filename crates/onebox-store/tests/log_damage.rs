@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crc_fast::{CrcAlgorithm, Digest};
 use log_model::{Chance, Model, NODE, frames, held, open_all, options};
 use onebox_service::{Fault, FaultKind};
-use onebox_store::log::{Batch, Cut, move_to_history, open, prepare_spare};
+use onebox_store::log::{Batch, Cut, LogScrub, move_to_history, open, prepare_spare};
 use onebox_store::memory::MemoryDisk;
 use onebox_store::{Disk, DiskFile, LogIndex, NodeId, OpenMode, Term};
 
@@ -105,6 +105,48 @@ fn rot_behind_the_reader_is_found_when_it_is_read() {
     let mut opened = open_all(&disk, SEGMENT_BYTES).expect("opens");
     disk.flip_bit(file, frames(&disk.read_file(file).expect("is there"))[0].0 + 70);
     held(&mut opened, &mut Chance(0)).expect_err("the first frame of a segment has entries here");
+}
+
+fn scrub(mut scrub: LogScrub) -> Result<(), Fault> {
+    while scrub.step()? {}
+    Ok(())
+}
+
+#[test]
+fn a_scrub_finds_rot_in_every_frame_of_what_is_in_the_log_folder() {
+    let (disk, mut model) = small_log();
+    let mut opened = open_all(&disk, SEGMENT_BYTES).expect("opens");
+    assert_eq!(scrub(opened.reader.scrub()), Ok(()));
+    let (mut found, mut bits) = (0, 0);
+    for file in segments(&disk) {
+        let frames = frames(&disk.read_file(&file).expect("is there"));
+        for (start, at) in frames.iter().map(|(frame, _)| (*frame, frame + 70)).chain([(0, 130)]) {
+            disk.flip_bit(&file, at);
+            // Also the last frame: nobody would know of it after a start.
+            match scrub(opened.reader.scrub()) {
+                Ok(()) => assert!(file.starts_with("history/"), "{file} at {at}"),
+                Err(fault) => {
+                    assert_eq!((fault.kind, &fault.file), (FaultKind::Damage, &file));
+                    assert!(fault.detail.starts_with(&format!("offset {start}: ")), "{fault}");
+                    found += 1;
+                }
+            }
+            bits += 1;
+            disk.flip_bit(&file, at);
+        }
+    }
+    assert!(found > 20 && found < bits, "{found} of {bits}");
+    // What comes later, and what is moved meanwhile, is no damage.
+    let begun = opened.reader.scrub();
+    let mut chance = Chance(7);
+    for _ in 0..20 {
+        let batch = model.next_batch(&mut chance, 2_500);
+        opened.reader.note(opened.writer.append(&batch).expect("appends"));
+        model.take(&batch);
+    }
+    let sealed = opened.reader.sealed_below(model.hard_state.commit);
+    move_to_history(&disk, &sealed[..1]).expect("moves");
+    assert_eq!(scrub(begun), Ok(()));
 }
 
 #[test]

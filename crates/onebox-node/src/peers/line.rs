@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use http::uri::PathAndQuery;
 use prost::Message;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tonic::codegen::tokio_stream::Stream;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status, Streaming};
@@ -61,7 +61,7 @@ impl Stream for Batches {
 }
 
 /// Keeps a connection with a node, for as long as it is known.
-pub(crate) async fn dial(peers: Arc<Peers>, node: u64) {
+pub(crate) async fn dial(peers: Arc<Peers>, node: u64, there: Arc<Notify>) {
     let mut wait = DIAL_AGAIN.0;
     let mut told = String::new();
     while let Some(address) = peers.address(node) {
@@ -77,9 +77,14 @@ pub(crate) async fn dial(peers: Arc<Peers>, node: u64) {
             }
             Err(_) => {}
         }
-        tokio::time::sleep(jittered(wait)).await;
+        pause(jittered(wait), &there).await;
         wait = (2 * wait).min(DIAL_AGAIN.1);
     }
+}
+
+/// Waits until it is time to try again, or until the node is known to be there.
+pub(super) async fn pause(wait: Duration, there: &Notify) {
+    let _ = tokio::time::timeout(wait, there.notified()).await;
 }
 
 /// Between half of a time and all of it, so that nodes which lost each other do not all try at once.

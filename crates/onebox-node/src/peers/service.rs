@@ -97,6 +97,7 @@ async fn accept(peers: Arc<Peers>, mut heard: Streaming<Batch>) -> Result<Respon
     greeted.map_err(|_| Status::resource_exhausted("there is no room for a greeting"))?;
     if is_peer {
         peers.learn(&hello);
+        peers.is_there(hello.node);
     }
     let rest: Vec<Packet> = packets.collect();
     tokio::spawn(async move {

@@ -4,6 +4,7 @@ use onebox_replica::{Limits, Note, Stop};
 use onebox_service::attempt::Reply;
 use onebox_service::{Code, FaultKind};
 use onebox_store::LogIndex;
+use onebox_store::disk::SECTOR_BYTES;
 
 use crate::rig::{Rig, SECOND, call, keyed, refused, set, told, verdict};
 use crate::service::{Ask, BOOM, DRAW, Replay};
@@ -103,6 +104,28 @@ fn an_entry_that_replays_to_other_rows_is_divergence() {
     let mut rig = rig.reopened(Limits::default(), Replay::Faithful);
     rig.settle();
     assert_eq!(rig.replica.digests(), digests);
+}
+
+#[test]
+fn a_log_that_rots_while_the_replica_runs_is_told_and_nothing_stops() {
+    let mut rig = Rig::new(Limits::default());
+    let session = rig.session();
+    rig.set(session, "cell", b"1");
+    let told_in_twelve_minutes = |rig: &mut Rig| {
+        rig.desk.notes.clear();
+        for _ in 0..12 * 60 * 20 {
+            rig.tick();
+            rig.settle();
+        }
+        std::mem::take(&mut rig.desk.notes)
+    };
+    let sound = told_in_twelve_minutes(&mut rig);
+    assert!(!sound.iter().any(|note| matches!(note, Note::LogDamaged(_))), "{sound:?}");
+    let segment = "log/0000000000000001.seg";
+    rig.disk.flip_bit(segment, SECTOR_BYTES + 70);
+    let notes = told_in_twelve_minutes(&mut rig);
+    assert!(notes.iter().any(|note| matches!(note, Note::LogDamaged(fault) if fault.file == segment)), "{notes:?}");
+    assert_eq!(verdict(&rig.carry_out(call(session, 11, DRAW, &Ask::default()))), Ok(false));
 }
 
 #[test]

@@ -87,6 +87,7 @@ impl World for Desk {
             Job::MoveToHistory(_) => "history",
             Job::Warm(_) => "warm",
             Job::Scrub { .. } => "scrub",
+            Job::ScrubLog(_) => "scrub of the log",
             Job::ReadRows(_) => "read rows",
             Job::Import(_) => "import",
         }));

@@ -13,6 +13,7 @@ mod open;
 mod reader;
 mod replay;
 mod reset;
+mod scrub;
 mod segment;
 mod window;
 mod writer;
@@ -24,6 +25,7 @@ pub use format::{FORMAT_VERSION, MEMBERSHIP_BYTES_MAX, SegmentNumber};
 pub use open::{Cut, Opened, Progress, begins_behind, open};
 pub use reader::LogReader;
 pub use reset::{Peek, Reset, peek, reset};
+pub use scrub::LogScrub;
 pub use segment::{move_to_history, prepare_spare};
 pub use writer::{Appended, LogWriter};
 

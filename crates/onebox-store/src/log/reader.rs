@@ -13,7 +13,7 @@ use super::index::{Index, Item};
 use super::replay::{Replay, damage};
 use super::segment::{self, Folder};
 use super::window::Window;
-use super::{Appended, LogEntry, LogOptions};
+use super::{Appended, LogEntry, LogOptions, LogScrub};
 use crate::disk::{Disk, DiskFile, OpenMode};
 use crate::names::{LogIndex, Term};
 
@@ -296,6 +296,12 @@ impl LogReader {
         let mut sealed: Vec<_> = below.take_while(|(_, folder)| **folder == Folder::Log).map(|(number, _)| *number).collect();
         sealed.reverse();
         sealed
+    }
+
+    /// A scrub of what is in `log/` and durable now.
+    pub fn scrub(&self) -> LogScrub {
+        let segments = self.segments.folders.iter().filter(|(_, folder)| **folder == Folder::Log).map(|(number, _)| *number).collect();
+        LogScrub::new(Arc::clone(&self.disk), self.options, segments, self.end)
     }
 
     /// Takes note that these segments were moved to `history/`. Their entries can still be read.

@@ -126,6 +126,7 @@ impl Debug for JobName<'_> {
             Job::PrepareSpare { segment_bytes } => write!(f, "spare of {segment_bytes}"),
             Job::MoveToHistory(segments) => write!(f, "history {segments:?}"),
             Job::Scrub { rows, .. } => write!(f, "scrub {rows}"),
+            Job::ScrubLog(_) => f.write_str("scrub of the log"),
             Job::ReadRows(_) => f.write_str("rows"),
             Job::Import(_) => f.write_str("import"),
             Job::Warm(job) => write!(f, "{job:?}"),

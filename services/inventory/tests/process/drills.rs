@@ -30,7 +30,7 @@ const NODES: usize = 3;
 const BEFORE: Duration = Duration::from_secs(3);
 const LASTS: Duration = Duration::from_secs(5);
 const AFTER: Duration = Duration::from_secs(3);
-/// Until a base that is damaged is read: it is looked through every 12,000 heartbeats, which are 20 ms here.
+/// Until a base or a log that is damaged is read: each is looked through every 12,000 heartbeats, which are 20 ms here.
 const NOTICED_WITHIN: Duration = Duration::from_secs(300);
 /// What the disk that becomes full has beside the data, in MiB: more than a node needs to take writes.
 const ROOM_MIB: u64 = 1_000;
@@ -52,14 +52,17 @@ const DRILLS: [(&str, &str, Happens); 16] = [
     ("slow", "200 ms more on every way from and to the leader", slow),
     ("lossy", "5 % of all packets are lost", lossy),
     ("full-disk", "the leader's disk is full", full_disk),
+    ("rolling", "all nodes stop in order and start again, one after the other", rolling),
     ("damaged-log", "a follower's log is damaged while it is stopped; it says where, and a new node takes its place", damaged_log),
-    ("damaged-log-running", "the same while it runs, and is killed (kill -9) later", damaged_log_running),
+    ("damaged-log-running", "the same while it runs; it says where and goes on, and a new node takes its place", damaged_log_running),
     ("damaged-base", "a follower's base is damaged while it is stopped; it is made anew", damaged_base),
     ("damaged-running", "a follower's base is damaged while it runs; it is made anew", damaged_running),
     ("replace", "a follower's disk is lost, and a new node takes its place", replace),
-    ("rolling", "all nodes stop in order and start again, one after the other", rolling),
     ("members", "a fourth node joins, votes, and is removed", members),
 ];
+
+/// The first so many are also run while a fourth node comes and goes; the others change who is there themselves, or wait for minutes.
+const MIXED: usize = 10;
 
 /// The machines, and the nodes on them; counted from 1.
 struct Machines {
@@ -306,14 +309,27 @@ fn damaged_log(machines: &mut Machines) {
     another_in_place_of_the_damaged(machines, follower, (&node, &segment));
 }
 
-/// Nobody reads what is written already until the next start, which must notice.
+/// The node goes on, and says it; what is lost with a stop, it has in memory until then.
 fn damaged_log_running(machines: &mut Machines) {
     let follower = machines.follower();
     let (node, _) = machines.of_machine(follower).expect("it is a member");
-    let segment = damage_log(machines, follower);
-    thread::sleep(LASTS);
+    let segment = noticed_while_running(machines, follower, "the log is damaged", damage_log);
     machines.take(follower).kill();
     another_in_place_of_the_damaged(machines, follower, (&node, &segment));
+}
+
+/// What is not read is not missed: at the latest the next look at the whole finds it. Gives the file, which it names.
+fn noticed_while_running(machines: &Machines, machine: usize, words: &str, damage: fn(&Machines, usize) -> String) -> String {
+    // The process may have met damage before.
+    let lines = || machines.node(machine).log().lines().filter(|line| line.contains(words)).map(str::to_owned).collect::<Vec<_>>();
+    let before = lines().len();
+    let file = damage(machines, machine);
+    let began = Instant::now();
+    await_condition_within(NOTICED_WITHIN, "the damage is met", || lines().len() > before);
+    eprintln!("the damage was met after {:.0} s", began.elapsed().as_secs_f64());
+    let line = lines().swap_remove(before);
+    assert!(line.contains(&file), "{line}");
+    file
 }
 
 /// The middle of what is written of the newest segment, whose name is given.
@@ -333,11 +349,13 @@ fn another_in_place_of_the_damaged(machines: &mut Machines, machine: usize, (nod
     put_in_its_place(machines, machine, node);
 }
 
-/// The whole base but its first page, which is read at every start.
-fn damage_base(machines: &Machines, machine: usize) {
-    let base = machines.data(machine).join("base.redb");
+/// The whole base, whose name is given, but its first page, which is read at every start.
+fn damage_base(machines: &Machines, machine: usize) -> String {
+    let name = "base.redb";
+    let base = machines.data(machine).join(name);
     let bytes = fs::metadata(&base).expect("there is a base").len();
     damage(&base, 4096, 1, bytes / 4096 - 1);
+    name.to_owned()
 }
 
 fn damaged_base(machines: &mut Machines) {
@@ -358,13 +376,9 @@ fn heal_base(machines: &mut Machines, machine: usize) {
     machines.await_ready(machine);
 }
 
-/// What is not read is not missed: at the latest the next look at the whole base finds it.
 fn damaged_running(machines: &mut Machines) {
     let follower = machines.follower();
-    damage_base(machines, follower);
-    let began = Instant::now();
-    await_condition_within(NOTICED_WITHIN, "the damage is met", || machines.node(follower).log().contains("the base is damaged"));
-    eprintln!("the damage was met after {:.0} s", began.elapsed().as_secs_f64());
+    noticed_while_running(machines, follower, "the base is damaged", damage_base);
     heal_base(machines, follower);
 }
 
@@ -533,9 +547,12 @@ fn drills_on_a_network() {
         }
     }
     if wanted == "all" || wanted == "mixed" {
+        let mut left = Vec::new();
         for round in 1..=number_from("ONEBOX_DRILL_ROUNDS", 10) {
-            // The last seven take longer, or change who is there themselves.
-            let (name, what, happens) = DRILLS[machines.random.place(DRILLS.len() - 7)];
+            if left.is_empty() {
+                left = DRILLS[..MIXED].to_vec();
+            }
+            let (name, what, happens) = left.swap_remove(machines.random.place(left.len()));
             let summary = through(&mut machines, &load, &nodes(), &mut stock, |machines| machines.come_and_go(happens));
             told(&format!("mixed {round}: {name}"), &format!("{what}, while a fourth node comes and goes"), &summary);
             errors += summary.errors.len();
