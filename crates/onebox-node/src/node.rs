@@ -198,7 +198,16 @@ async fn take_place(settings: &Settings, node: NodeId, service: &str) -> Result<
     let address = if settings.peer_address.is_empty() { own } else { settings.peer_address.clone() };
     let mut book = peers::book(&settings.data, PeerId::of(node).0, &address, &settings.host)?;
     let cluster = match known {
-        Some(cluster) => cluster,
+        Some(cluster) => {
+            if !settings.join.is_empty() && !book.all().any(|(_, address)| address == settings.join) {
+                let (join, data, cluster) = (&settings.join, settings.data.display(), cluster.name());
+                tracing::warn!(
+                    "the setting join is passed over: {data} is of a node of the cluster {cluster}, which knows of no node at {join}"
+                );
+            }
+            cluster
+        }
+        None if settings.join == address => return Err(format!("the setting join names this node itself, {address}; name another").into()),
         None if settings.join.is_empty() => cluster::begin(&settings.data, node)?,
         None => cluster::join(&settings.data, node, &mut book, &security, (service, settings.partitions), &settings.join).await?,
     };

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use onebox_replica::replica::Opened;
 use onebox_replica::turn::{World, take_turn};
 use onebox_replica::{Input, Job, Note, PeerId, PeerMessage, PersistBatch, Query, Replica, Stop, Token};
+use onebox_service::FaultKind;
 use onebox_service::attempt::{Fate, Reply};
 use onebox_store::log::LogWriter;
 use onebox_store::state::{Retired, View};
@@ -150,7 +151,7 @@ struct Executor {
     clocks: Clocks,
     tick: Duration,
     ticks: u64,
-    /// The last leader that was seen to take requests, and its term.
+    /// The leader that takes requests, and its term, as of the last turn.
     serving: Option<(PeerId, Term)>,
 }
 
@@ -188,11 +189,13 @@ impl Executor {
             again = take_turn(&mut self.replica, clock, batch.drain(..), &mut self.world);
             self.world.link.log_time_is(self.replica.log_time(clock), clock.uptime);
             let serving = self.replica.status().serving;
-            if serving.is_some() && serving != self.serving {
-                // Callers wait for it.
+            if serving != self.serving {
                 self.serving = serving;
-                let (standing, ready, reason) = self.standing();
-                self.world.link.stands(standing, ready, reason, true);
+                if serving.is_some() {
+                    // Callers wait for it.
+                    let (standing, ready, reason) = self.standing();
+                    self.world.link.stands(standing, ready, reason, true);
+                }
             }
         }
     }
@@ -348,9 +351,13 @@ impl World for Threads {
             }
             Note::SnapshotRefused(fault) => tracing::warn!(%fault, "a fetched snapshot is not what was stated; fetching it again"),
             Note::PeerNonsense { from, what } => tracing::warn!(%from, what, "a peer said something that makes no sense"),
-            Note::LogDamaged(fault) => {
-                tracing::error!(%fault, "the log is damaged: this node goes on, but will not start again; add another in its place, then remove it");
+            Note::LogScrub(fault) if fault.kind == FaultKind::Damage => {
+                tracing::error!(
+                    %fault,
+                    "the log is damaged: this node goes on and lets another lead, but may not start again; let a new node join, then remove this one"
+                );
             }
+            Note::LogScrub(fault) => tracing::warn!(%fault, "the log could not be read through; it is tried again in some minutes"),
             Note::Scrubbed { rows } => tracing::debug!(rows, "every row of the base was read and found as written"),
         }
     }

@@ -21,8 +21,10 @@ const SCRUB_ROWS_PER_TICK: usize = 8_000;
 const SCRUB_FLUSHES_MAX: u64 = 64;
 /// Once writes are refused, this part more than the least must be free before they are taken again.
 const DISK_ROOM_AGAIN_PART: u64 = 8;
-/// Ticks between two whole scans of the base, and between two of the log: ten minutes.
+/// Ticks between two whole scans of the base: ten minutes.
 const SCRUB_PAUSE_TICKS: u64 = 12_000;
+/// Ticks between two scans of the log: four minutes.
+const LOG_SCRUB_PAUSE_TICKS: u64 = 4_800;
 /// Ticks between two segments of the log that are checked: one second.
 const SEGMENT_SCRUB_TICKS: u64 = 20;
 
@@ -52,6 +54,8 @@ pub(crate) struct Jobs {
     log_scrubbed: u64,
     /// The scan of the log that goes on later.
     log_scrubbing: Option<Box<LogScrub>>,
+    /// The last scan of the log found damage.
+    log_damaged: bool,
     warm: bool,
     /// Points read from the base when it was last looked at.
     base_reads: u64,
@@ -65,6 +69,11 @@ impl Jobs {
     /// Whether a flush found no room and waits to be tried again.
     pub(crate) fn flush_postponed(&self) -> bool {
         self.postponed
+    }
+
+    /// Whether the log is known to be damaged.
+    pub(crate) fn log_damaged(&self) -> bool {
+        self.log_damaged
     }
 
     /// Whether a spare segment was made that the log's writer has not been told of; it is told now.
@@ -116,7 +125,8 @@ impl Replica {
             self.jobs.scrub_began = self.jobs.flushes;
             self.jobs.scrubbing = Some(Box::new(self.execution.state.scrub_job()));
         }
-        if !self.jobs.log_scrub && (self.ticks >= self.jobs.log_scrubbed + SCRUB_PAUSE_TICKS || buggify("the log is scrubbed early", 1_024))
+        if !self.jobs.log_scrub
+            && (self.ticks >= self.jobs.log_scrubbed + LOG_SCRUB_PAUSE_TICKS || buggify("the log is scrubbed early", 1_024))
         {
             self.jobs.log_scrub = true;
             self.jobs.log_scrubbing = Some(Box::new(self.consensus.reader().scrub()));
@@ -240,7 +250,8 @@ impl Replica {
             JobDone::ScrubLog(Ok(Some(job))) => self.jobs.log_scrubbing = Some(job),
             JobDone::ScrubLog(ended) => {
                 (self.jobs.log_scrub, self.jobs.log_scrubbed) = (false, self.ticks);
-                self.effects.notes.extend(ended.err().map(Note::LogDamaged));
+                self.jobs.log_damaged = ended.as_ref().is_err_and(|fault| fault.kind == FaultKind::Damage);
+                self.effects.notes.extend(ended.err().map(Note::LogScrub));
             }
             JobDone::Flush(Err(fault))
             | JobDone::PrepareSpare(Err(fault))

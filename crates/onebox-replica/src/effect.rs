@@ -160,7 +160,7 @@ impl Job {
                 JobDone::Warm
             }
             Job::Scrub { mut job, rows } => JobDone::Scrub(job.step(rows), job),
-            Job::ScrubLog(mut job) => JobDone::ScrubLog(job.step().map(|goes_on| goes_on.then_some(job))),
+            Job::ScrubLog(mut job) => JobDone::ScrubLog(job.step(disk).map(|goes_on| goes_on.then_some(job))),
             Job::ReadRows(job) => JobDone::ReadRows(job.run()),
             Job::Import(job) => JobDone::Import(job.run(disk)),
         }
@@ -222,8 +222,8 @@ pub enum Note {
         /// Rows checked.
         rows: u64,
     },
-    /// The log does not read back as it was written. The replica goes on: what it needs is in memory, until it stops.
-    LogDamaged(Fault),
+    /// A scan of the log ended early. If that is damage, the replica goes on, and lets another lead; a start may find it, too.
+    LogScrub(Fault),
     /// The members are others from this entry on.
     Members {
         /// The entry.

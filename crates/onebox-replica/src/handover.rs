@@ -42,7 +42,7 @@ impl Replica {
             self.consensus.transfer_leadership(to)
         } else {
             Err(format!(
-                "{to} had better not lead: it stops, has no room on its disk or no right state, its clock is wrong, or it did not take over when asked lately"
+                "{to} had better not lead: it stops, has no room on its disk or no right state, its log is damaged, its clock is wrong, or it did not take over when asked lately"
             ))
         };
         let reply = match handed {
@@ -60,9 +60,10 @@ impl Replica {
         }
     }
 
-    /// Whether it lets somebody else lead, if it does: this node is to stop, or has no room for writes.
+    /// Whether it lets somebody else lead, if it does: this node is to stop, has no room for writes, or could not read to others what it
+    /// has in its log.
     pub(crate) fn yields(&self) -> bool {
-        self.draining || self.disk_is_low()
+        self.draining || self.disk_is_low() || self.jobs.log_damaged()
     }
 
     /// Whether it is not to be given leadership.

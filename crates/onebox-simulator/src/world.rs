@@ -11,7 +11,7 @@ use onebox_replica::{Beginning, Input, Membership, Note, PeerId, PeerMessage, Qu
 use onebox_service::attempt::{Attempt, Reply, RequestId};
 use onebox_service::buggify::{self, Taken};
 use onebox_service::execute::{self, Context};
-use onebox_service::{Code, Failure, Service, Time};
+use onebox_service::{Code, Failure, FaultKind, Service, Time};
 use onebox_store::{Disk, LogIndex, NodeId, Term};
 
 use crate::chance::Chance;
@@ -499,6 +499,9 @@ impl World {
             }
             Note::Diverged { at, what } => {
                 self.broken("replicas agree", format!("machine {machine} at entry {at}: {what}"));
+            }
+            Note::LogScrub(fault) if fault.kind == FaultKind::Damage && !self.machines[machine].rotten => {
+                self.broken("damage has a cause", fault.to_string());
             }
             Note::PeerNonsense { from, what } => self.broken("peers make sense", format!("{from}: {what}")),
             Note::Bug { method, what } => self.broken("the service does not fail", format!("{method}: {what}")),

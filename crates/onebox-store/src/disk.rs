@@ -19,6 +19,8 @@ pub const SECTOR_BYTES: u64 = 4096;
 pub enum OpenMode {
     /// It must be there; it is only read.
     Read,
+    /// The same, and what the system has of it in memory is let go: what is read comes from the disk itself, as far as that can be had.
+    ReadAgain,
     /// It must be there; it is read and written.
     Write,
     /// It is made, empty, or emptied if it is there; it is read and written.

@@ -163,8 +163,8 @@ impl Disk for MemoryDisk {
         world.meet("open", path)?;
         let found = world.names.get(path).copied();
         let number = match (mode, found) {
-            (OpenMode::Read | OpenMode::Write, Some(number)) => number,
-            (OpenMode::Read | OpenMode::Write, None) => {
+            (OpenMode::Read | OpenMode::ReadAgain | OpenMode::Write, Some(number)) => number,
+            (OpenMode::Read | OpenMode::ReadAgain | OpenMode::Write, None) => {
                 return Err(Fault::new(FaultKind::Io, "open", path, "no such file"));
             }
             (OpenMode::Create, Some(number)) => {
@@ -174,7 +174,7 @@ impl Disk for MemoryDisk {
             (OpenMode::Create, None) => world.changed("open", path, |world| world.create(path))?,
         };
         let token = Arc::clone(&world.files[&number].handles);
-        Ok(Arc::new(MemoryFile { disk: self.clone(), number, writable: mode != OpenMode::Read, _open: token }))
+        Ok(Arc::new(MemoryFile { disk: self.clone(), number, writable: matches!(mode, OpenMode::Write | OpenMode::Create), _open: token }))
     }
 
     fn make_folder(&self, folder: &str) -> Result<(), Fault> {

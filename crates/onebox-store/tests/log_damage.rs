@@ -6,9 +6,9 @@ mod log_model;
 use std::sync::Arc;
 
 use crc_fast::{CrcAlgorithm, Digest};
-use log_model::{Chance, Model, NODE, frames, held, open_all, options};
+use log_model::{Chance, Model, NODE, frames, held, open_all, options, scrubbed};
 use onebox_service::{Fault, FaultKind};
-use onebox_store::log::{Batch, Cut, LogScrub, move_to_history, open, prepare_spare};
+use onebox_store::log::{Batch, Cut, move_to_history, open, prepare_spare};
 use onebox_store::memory::MemoryDisk;
 use onebox_store::{Disk, DiskFile, LogIndex, NodeId, OpenMode, Term};
 
@@ -107,23 +107,18 @@ fn rot_behind_the_reader_is_found_when_it_is_read() {
     held(&mut opened, &mut Chance(0)).expect_err("the first frame of a segment has entries here");
 }
 
-fn scrub(mut scrub: LogScrub) -> Result<(), Fault> {
-    while scrub.step()? {}
-    Ok(())
-}
-
 #[test]
 fn a_scrub_finds_rot_in_every_frame_of_what_is_in_the_log_folder() {
     let (disk, mut model) = small_log();
     let mut opened = open_all(&disk, SEGMENT_BYTES).expect("opens");
-    assert_eq!(scrub(opened.reader.scrub()), Ok(()));
+    assert_eq!(scrubbed(&disk, opened.reader.scrub()), Ok(()));
     let (mut found, mut bits) = (0, 0);
     for file in segments(&disk) {
         let frames = frames(&disk.read_file(&file).expect("is there"));
         for (start, at) in frames.iter().map(|(frame, _)| (*frame, frame + 70)).chain([(0, 130)]) {
             disk.flip_bit(&file, at);
             // Also the last frame: nobody would know of it after a start.
-            match scrub(opened.reader.scrub()) {
+            match scrubbed(&disk, opened.reader.scrub()) {
                 Ok(()) => assert!(file.starts_with("history/"), "{file} at {at}"),
                 Err(fault) => {
                     assert_eq!((fault.kind, &fault.file), (FaultKind::Damage, &file));
@@ -146,7 +141,7 @@ fn a_scrub_finds_rot_in_every_frame_of_what_is_in_the_log_folder() {
     }
     let sealed = opened.reader.sealed_below(model.hard_state.commit);
     move_to_history(&disk, &sealed[..1]).expect("moves");
-    assert_eq!(scrub(begun), Ok(()));
+    assert_eq!(scrubbed(&disk, begun), Ok(()));
 }
 
 #[test]

@@ -65,7 +65,7 @@ pub(crate) async fn dial(peers: Arc<Peers>, node: u64, there: Arc<Notify>) {
     let mut wait = DIAL_AGAIN.0;
     let mut told = String::new();
     while let Some(address) = peers.address(node) {
-        match exchange(&peers, node, &address).await {
+        match exchange(&peers, node, &address, &there).await {
             Ok(()) => {
                 wait = DIAL_AGAIN.0;
                 told.clear();
@@ -77,14 +77,14 @@ pub(crate) async fn dial(peers: Arc<Peers>, node: u64, there: Arc<Notify>) {
             }
             Err(_) => {}
         }
-        pause(jittered(wait), &there).await;
-        wait = (2 * wait).min(DIAL_AGAIN.1);
+        let known = pause(jittered(wait), &there).await;
+        wait = if known { DIAL_AGAIN.0 } else { (2 * wait).min(DIAL_AGAIN.1) };
     }
 }
 
-/// Waits until it is time to try again, or until the node is known to be there.
-pub(super) async fn pause(wait: Duration, there: &Notify) {
-    let _ = tokio::time::timeout(wait, there.notified()).await;
+/// Waits until it is time to try again, or until the node is known to be there; tells which.
+pub(super) async fn pause(wait: Duration, there: &Notify) -> bool {
+    tokio::time::timeout(wait, there.notified()).await.is_ok()
 }
 
 /// Between half of a time and all of it, so that nodes which lost each other do not all try at once.
@@ -97,10 +97,10 @@ fn jittered(wait: Duration) -> Duration {
 ///
 /// # Errors
 /// Why it did not come about.
-async fn exchange(peers: &Arc<Peers>, node: u64, address: &str) -> Result<(), String> {
+async fn exchange(peers: &Arc<Peers>, node: u64, address: &str, there: &Notify) -> Result<(), String> {
     let (outbox, batches) = Outbox::new();
     outbox.put(Packet::of(Said::Hello(peers.hello()))).map_err(|_| "there is no room for a greeting".to_owned())?;
-    let mut heard = connect(&peers.security, address, batches).await?;
+    let mut heard = connect(&peers.security, address, batches, there).await?;
     let (hello, rest) = greeting(&mut heard).await?;
     check(&peers.me, &hello)?;
     if hello.node != node {
@@ -148,7 +148,8 @@ fn hear(peers: &Arc<Peers>, node: u64, packet: Packet) {
     }
 }
 
-async fn connect(security: &Security, address: &str, batches: Batches) -> Result<Streaming<Batch>, String> {
+/// Connects; begins anew if the node is known to be there meanwhile, for what was sent before may be lost.
+async fn connect(security: &Security, address: &str, batches: Batches, there: &Notify) -> Result<Streaming<Batch>, String> {
     let endpoint = Endpoint::from_shared(format!("{}://{address}", security.scheme()))
         .map_err(|_| format!("{address:?} is not a host and a port, like 10.0.0.7:7400"))?
         .connect_timeout(CONNECT_TIME_MAX)
@@ -162,7 +163,12 @@ async fn connect(security: &Security, address: &str, batches: Batches) -> Result
         Some(tls) => endpoint.tls_config(tls).map_err(|error| format!("its certificate files are of no use: {}", words(&error)))?,
         None => endpoint,
     };
-    let channel: Channel = endpoint.connect().await.map_err(|error| hinted(security, words(&error)))?;
+    let channel: Channel = loop {
+        tokio::select! {
+            connected = endpoint.connect() => break connected.map_err(|error| hinted(security, words(&error)))?,
+            () = there.notified() => {}
+        }
+    };
     let mut grpc = tonic::client::Grpc::new(channel).max_decoding_message_size(RECEIVED_BYTES_MAX);
     grpc.ready().await.map_err(|error| hinted(security, words(&error)))?;
     let codec: ProstCodec<Batch, Batch> = ProstCodec::default();
@@ -170,6 +176,9 @@ async fn connect(security: &Security, address: &str, batches: Batches) -> Result
     match tokio::time::timeout(CONNECT_TIME_MAX, asked).await {
         Ok(Ok(response)) => Ok(response.into_inner()),
         Ok(Err(status)) if status.code() == tonic::Code::FailedPrecondition => Err(status.message().to_owned()),
+        Ok(Err(status)) if status.code() == tonic::Code::Unimplemented => {
+            Err(format!("{address} is not for nodes, but perhaps for callers; a node's address for others is its --peer-listen"))
+        }
         Ok(Err(status)) => Err(hinted(security, status.message().to_owned())),
         Err(_) => Err("no answer".to_owned()),
     }
@@ -220,7 +229,7 @@ fn words(error: &dyn std::error::Error) -> String {
 pub(crate) async fn join(security: &Security, address: &str, hello: Hello) -> Result<Hello, String> {
     let (outbox, batches) = Outbox::new();
     outbox.put(Packet::of(Said::Hello(hello))).map_err(|_| "there is no room for a greeting".to_owned())?;
-    let mut heard = connect(security, address, batches).await?;
+    let mut heard = connect(security, address, batches, &Notify::new()).await?;
     Ok(greeting(&mut heard).await?.0)
 }
 
@@ -240,7 +249,7 @@ pub(crate) async fn ask_stranger(security: &Security, address: &str, hello: Hell
     let full = |_| "there is no room for a question".to_owned();
     outbox.put(Packet::of(Said::Hello(hello))).map_err(full)?;
     outbox.put(Packet::of(Said::Ask(ask))).map_err(full)?;
-    let mut heard = connect(security, address, batches).await?;
+    let mut heard = connect(security, address, batches, &Notify::new()).await?;
     let (hello, mut packets) = greeting(&mut heard).await?;
     loop {
         for packet in packets {

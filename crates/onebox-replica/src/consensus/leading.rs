@@ -1,4 +1,4 @@
-//! Who leads, as far as it is known here.
+//! Who leads, as far as it is known here, and whether that one takes requests. It only looks, and decides nothing.
 
 use onebox_store::Term;
 use raft::StateRole;

@@ -9,6 +9,7 @@ use raft::{GetEntriesContext, Storage};
 
 use super::*;
 use crate::membership::Change;
+use crate::peer::SentEntry;
 
 const ENTRIES: u64 = 20;
 
@@ -106,6 +107,24 @@ fn a_replica_that_does_not_lead_passes_nothing_on() {
     assert_eq!(consensus.propose(vec![1]), None);
     let passed_on = |message: &PeerMessage| matches!(&message.body, Some(PeerBody::Consensus(said)) if said.kind != ConsensusKind::HeartbeatResponse as i32);
     assert!(!consensus.take_messages().any(|message| passed_on(&message)));
+}
+
+/// Whoever waits for a leader asks it in vain until the entry that begins its term is committed.
+#[test]
+fn a_leader_serves_once_an_entry_of_its_term_is_committed() {
+    let (_disk, opened) = log_of_entries();
+    let mut consensus = follower(opened);
+    assert_eq!(consensus.serving_leader(), None, "nobody is heard of");
+    let mut hear = |kind, commit, entries| {
+        let said =
+            ConsensusMessage { kind: kind as i32, term: 2, index: ENTRIES, log_term: 1, commit, entries, ..ConsensusMessage::default() };
+        assert_eq!(consensus.hear(PeerId(2), said), Ok(()));
+        consensus.serving_leader()
+    };
+    let first = SentEntry { index: ENTRIES + 1, term: 2, ..SentEntry::default() };
+    assert_eq!(hear(ConsensusKind::Heartbeat, ENTRIES, Vec::new()), None, "only entries of other terms are committed");
+    assert_eq!(hear(ConsensusKind::Append, ENTRIES, vec![first]), None);
+    assert_eq!(hear(ConsensusKind::Heartbeat, ENTRIES + 1, Vec::new()), Some((PeerId(2), Term(2))));
 }
 
 /// It went on believing in a leader that was gone, and refused every other its vote.

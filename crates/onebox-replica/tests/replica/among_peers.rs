@@ -1,9 +1,10 @@
 //! What only shows among several replicas: three of them, whose messages a test lets pass, changes or drops.
 
 use onebox_replica::peer::{ConsensusKind, Fetch, PeerBody};
-use onebox_replica::{Beginning, Confirm, Input, Limits, PeerId, PeerMessage, Token};
+use onebox_replica::{Beginning, Confirm, Input, Limits, Note, PeerId, PeerMessage, Token};
 use onebox_service::Code;
 use onebox_service::attempt::{Attempt, Command, Reply, Sequence};
+use onebox_store::disk::SECTOR_BYTES;
 use onebox_store::{LogIndex, NodeId};
 
 use crate::rig::{Member, Rig, id, set, verdict};
@@ -113,6 +114,29 @@ fn of_three_of_which_two_are_to_stop_the_third_comes_to_lead() {
     peers.settle(&mut |_, _| true);
     let reply = peers.rigs[0].reply(token);
     assert!(matches!(reply, Some(Reply::Refused(refusal)) if refusal.code == Code::FailedPrecondition), "{reply:?}");
+}
+
+/// It could stop at the first entry that another needs from there.
+#[test]
+fn a_leader_whose_log_is_damaged_lets_another_lead_and_goes_on() {
+    let (mut peers, leader) = Peers::three(Limits::default(), Confirm::Replicated);
+    let session = peers.session(leader);
+    peers.rigs[leader].disk.flip_bit("log/0000000000000001.seg", SECTOR_BYTES + 70);
+    let told = |rig: &Rig| rig.desk.notes.iter().any(|note| matches!(note, Note::LogScrub(_)));
+    for _ in 0..10_000 {
+        peers.tick(&mut |_, _| true);
+        if told(&peers.rigs[leader]) {
+            break;
+        }
+    }
+    (0..20).for_each(|_| peers.tick(&mut |_, _| true));
+    assert!(told(&peers.rigs[leader]) && !peers.rigs[leader].replica.status().leads && peers.rigs[leader].desk.stop.is_none());
+    let next = peers.rigs.iter().position(|rig| rig.replica.status().serves).expect("another leads");
+    assert!(!told(&peers.rigs[next]));
+    let token = peers.rigs[next].send(set(session, 1, "cell", b"one"));
+    (0..2).for_each(|_| peers.tick(&mut |_, _| true));
+    assert_eq!(verdict(peers.rigs[next].reply(token).expect("it is answered")), Ok(false));
+    assert!(peers.rigs.iter().all(|rig| rig.replica.digests() == peers.rigs[next].replica.digests()));
 }
 
 /// A leader without room hands over to the one that has some, and refuses writes only where nobody has.

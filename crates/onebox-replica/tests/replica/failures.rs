@@ -120,11 +120,14 @@ fn a_log_that_rots_while_the_replica_runs_is_told_and_nothing_stops() {
         std::mem::take(&mut rig.desk.notes)
     };
     let sound = told_in_twelve_minutes(&mut rig);
-    assert!(!sound.iter().any(|note| matches!(note, Note::LogDamaged(_))), "{sound:?}");
+    assert!(!sound.iter().any(|note| matches!(note, Note::LogScrub(_))), "{sound:?}");
     let segment = "log/0000000000000001.seg";
     rig.disk.flip_bit(segment, SECTOR_BYTES + 70);
     let notes = told_in_twelve_minutes(&mut rig);
-    assert!(notes.iter().any(|note| matches!(note, Note::LogDamaged(fault) if fault.file == segment)), "{notes:?}");
+    assert!(
+        notes.iter().any(|note| matches!(note, Note::LogScrub(fault) if fault.kind == FaultKind::Damage && fault.file == segment)),
+        "{notes:?}"
+    );
     assert_eq!(verdict(&rig.carry_out(call(session, 11, DRAW, &Ask::default()))), Ok(false));
 }
 

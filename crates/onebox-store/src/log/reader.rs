@@ -3,7 +3,7 @@
 //! It sees only what the writer said is durable. Every frame's CRC is checked again when it is read. It keeps one
 //! window over one segment, so that reading on from where the last read ended costs nothing extra.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use onebox_service::Fault;
@@ -300,8 +300,12 @@ impl LogReader {
 
     /// A scrub of what is in `log/` and durable now.
     pub fn scrub(&self) -> LogScrub {
-        let segments = self.segments.folders.iter().filter(|(_, folder)| **folder == Folder::Log).map(|(number, _)| *number).collect();
-        LogScrub::new(Arc::clone(&self.disk), self.options, segments, self.end)
+        let mut segments = VecDeque::new();
+        // A move that was interrupted may have left an older one there, behind one that was moved.
+        for (number, _) in self.segments.folders.iter().rev().take_while(|(_, folder)| **folder == Folder::Log) {
+            segments.push_front(*number);
+        }
+        LogScrub::new(self.options, segments, self.end)
     }
 
     /// Takes note that these segments were moved to `history/`. Their entries can still be read.

@@ -314,6 +314,16 @@ fn what_would_harm_a_cluster_is_refused_with_the_reason() {
     cluster.take(2).stop();
     let (code, log) = Server::spawn(&node, "127.0.0.1:0", &[]).exit();
     assert!(code == Some(1) && log.contains("is of a node in a cluster"), "{log}");
+    // Told to join what is not there: nodes do not listen there, it is the node itself, or it has a cluster already.
+    let new = cluster.scratch.join("new");
+    let callers = cluster.server(0).address().to_string();
+    let settings = [("ONEBOX_PEER_LISTEN", "127.0.0.1:0"), ("ONEBOX_JOIN", &callers)];
+    Server::spawn(&new, "127.0.0.1:0", &settings).await_line("is not for nodes, but perhaps for callers");
+    let settings = [("ONEBOX_PEER_LISTEN", "127.0.0.1:0"), ("ONEBOX_PEER_ADDRESS", "127.0.0.1:7400"), ("ONEBOX_JOIN", "127.0.0.1:7400")];
+    let (code, log) = Server::spawn(&new, "127.0.0.1:0", &settings).exit();
+    assert!(code == Some(1) && log.contains("names this node itself"), "{log}");
+    let settings = [("ONEBOX_PEER_LISTEN", "127.0.0.1:0"), ("ONEBOX_JOIN", "127.0.0.1:7400")];
+    Server::spawn(&node, "127.0.0.1:0", &settings).await_line("which knows of no node at 127.0.0.1:7400");
 }
 
 #[test]

@@ -30,7 +30,7 @@ const NODES: usize = 3;
 const BEFORE: Duration = Duration::from_secs(3);
 const LASTS: Duration = Duration::from_secs(5);
 const AFTER: Duration = Duration::from_secs(3);
-/// Until a base or a log that is damaged is read: each is looked through every 12,000 heartbeats, which are 20 ms here.
+/// Until a base that is damaged is read: it is looked through every 12,000 heartbeats, which are 20 ms here; a log every 4,800.
 const NOTICED_WITHIN: Duration = Duration::from_secs(300);
 /// What the disk that becomes full has beside the data, in MiB: more than a node needs to take writes.
 const ROOM_MIB: u64 = 1_000;
@@ -61,7 +61,7 @@ const DRILLS: [(&str, &str, Happens); 16] = [
     ("members", "a fourth node joins, votes, and is removed", members),
 ];
 
-/// The first so many are also run while a fourth node comes and goes; the others change who is there themselves, or wait for minutes.
+/// The first so many are also run while a fourth node comes and goes; the others change who is there themselves, or take longer.
 const MIXED: usize = 10;
 
 /// The machines, and the nodes on them; counted from 1.
@@ -309,17 +309,17 @@ fn damaged_log(machines: &mut Machines) {
     another_in_place_of_the_damaged(machines, follower, (&node, &segment));
 }
 
-/// The node goes on, and says it; what is lost with a stop, it has in memory until then.
+/// The node says it, and goes on.
 fn damaged_log_running(machines: &mut Machines) {
     let follower = machines.follower();
     let (node, _) = machines.of_machine(follower).expect("it is a member");
-    let segment = noticed_while_running(machines, follower, "the log is damaged", damage_log);
-    machines.take(follower).kill();
-    another_in_place_of_the_damaged(machines, follower, (&node, &segment));
+    noticed_while_running(machines, follower, "the log is damaged", damage_log);
+    machines.take(follower).stop();
+    put_in_its_place(machines, follower, &node);
 }
 
-/// What is not read is not missed: at the latest the next look at the whole finds it. Gives the file, which it names.
-fn noticed_while_running(machines: &Machines, machine: usize, words: &str, damage: fn(&Machines, usize) -> String) -> String {
+/// What is not read is not missed: at the latest the next look at the whole finds it, and names the file.
+fn noticed_while_running(machines: &Machines, machine: usize, words: &str, damage: fn(&Machines, usize) -> String) {
     // The process may have met damage before.
     let lines = || machines.node(machine).log().lines().filter(|line| line.contains(words)).map(str::to_owned).collect::<Vec<_>>();
     let before = lines().len();
@@ -329,7 +329,6 @@ fn noticed_while_running(machines: &Machines, machine: usize, words: &str, damag
     eprintln!("the damage was met after {:.0} s", began.elapsed().as_secs_f64());
     let line = lines().swap_remove(before);
     assert!(line.contains(&file), "{line}");
-    file
 }
 
 /// The middle of what is written of the newest segment, whose name is given.
