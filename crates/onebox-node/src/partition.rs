@@ -299,7 +299,7 @@ impl World for Threads {
             Job::Flush(_)
             | Job::Merge(_)
             | Job::PrepareSpare { .. }
-            | Job::MoveToHistory(_)
+            | Job::MoveToHistory(..)
             | Job::Scrub { .. }
             | Job::ScrubLog(_)
             | Job::ReadRows(_)

@@ -3,8 +3,8 @@
 //! Nothing here may hold up a turn, and no answer waits for a job, except that a full set of dirty rows makes execution
 //! wait for the flush.
 
-use onebox_service::FaultKind;
 use onebox_service::buggify::buggify;
+use onebox_service::{Fault, FaultKind};
 use onebox_store::LogIndex;
 use onebox_store::log::{LogScrub, SegmentNumber};
 use onebox_store::state::{ScrubJob, ScrubProgress};
@@ -54,7 +54,7 @@ pub(crate) struct Jobs {
     log_scrubbed: u64,
     /// The scan of the log that goes on later.
     log_scrubbing: Option<Box<LogScrub>>,
-    /// The last scan of the log found damage.
+    /// A scan of the log found damage, and none since has read it all without.
     log_damaged: bool,
     warm: bool,
     /// Points read from the base when it was last looked at.
@@ -116,7 +116,8 @@ impl Replica {
             let segments = self.segments_for_history();
             if !segments.is_empty() && !buggify("segments stay a while", 4) {
                 self.jobs.history = true;
-                self.effects.jobs.push(Job::MoveToHistory(segments));
+                let scrub = self.consensus.reader().scrub_of(&segments);
+                self.effects.jobs.push(Job::MoveToHistory(segments, scrub));
             }
         }
         self.warm();
@@ -213,6 +214,11 @@ impl Replica {
         }
     }
 
+    fn log_is_unsound(&mut self, fault: Fault) {
+        self.jobs.log_damaged |= fault.kind == FaultKind::Damage;
+        self.effects.notes.push(Note::LogScrub(fault));
+    }
+
     pub(crate) fn job_done(&mut self, done: JobDone) {
         match done {
             JobDone::Flush(Ok(flushed)) => {
@@ -239,9 +245,12 @@ impl Replica {
             JobDone::PrepareSpare(Ok(())) => (self.jobs.spare, self.jobs.spare_made) = (false, true),
             // Without a spare the writer makes its segment itself, and says then whether there is room.
             JobDone::PrepareSpare(Err(fault)) if fault.kind == FaultKind::DiskFull => self.jobs.spare = false,
-            JobDone::MoveToHistory(Ok(moved)) => {
+            JobDone::MoveToHistory(Ok(moved), found) => {
                 self.jobs.history = false;
                 self.consensus.reader().retire(&moved);
+                if let Some(fault) = found {
+                    self.log_is_unsound(fault);
+                }
             }
             JobDone::Warm => self.jobs.warm = false,
             JobDone::ReadRows(read) => self.rows_read(read),
@@ -250,12 +259,14 @@ impl Replica {
             JobDone::ScrubLog(Ok(Some(job))) => self.jobs.log_scrubbing = Some(job),
             JobDone::ScrubLog(ended) => {
                 (self.jobs.log_scrub, self.jobs.log_scrubbed) = (false, self.ticks);
-                self.jobs.log_damaged = ended.as_ref().is_err_and(|fault| fault.kind == FaultKind::Damage);
-                self.effects.notes.extend(ended.err().map(Note::LogScrub));
+                match ended {
+                    Ok(_) => self.jobs.log_damaged = false,
+                    Err(fault) => self.log_is_unsound(fault),
+                }
             }
             JobDone::Flush(Err(fault))
             | JobDone::PrepareSpare(Err(fault))
-            | JobDone::MoveToHistory(Err(fault))
+            | JobDone::MoveToHistory(Err(fault), _)
             | JobDone::Scrub(Err(fault), _) => self.stop(Stop::Fault(fault)),
         }
     }

@@ -105,8 +105,8 @@ pub enum Job {
         /// Its size.
         segment_bytes: u64,
     },
-    /// Move segments to the history.
-    MoveToHistory(Vec<SegmentNumber>),
+    /// Check segments, and move them to the history, where they are not looked at any more until somebody needs them.
+    MoveToHistory(Vec<SegmentNumber>, LogScrub),
     /// Bring the rows of waiting requests into memory. Of no use later, so it has a thread of its own.
     Warm(WarmJob),
     /// Check some rows of the base.
@@ -133,8 +133,8 @@ pub enum JobDone {
     Merge(Merged),
     /// See [`Job::PrepareSpare`].
     PrepareSpare(Result<(), Fault>),
-    /// See [`Job::MoveToHistory`].
-    MoveToHistory(Result<Vec<SegmentNumber>, Fault>),
+    /// See [`Job::MoveToHistory`]: what was moved, and what the check found.
+    MoveToHistory(Result<Vec<SegmentNumber>, Fault>, Option<Fault>),
     /// See [`Job::Warm`].
     Warm,
     /// See [`Job::Scrub`].
@@ -154,7 +154,10 @@ impl Job {
             Job::Flush(job) => JobDone::Flush(job.run().map(Box::new)),
             Job::Merge(job) => JobDone::Merge(job.run()),
             Job::PrepareSpare { segment_bytes } => JobDone::PrepareSpare(log::prepare_spare(disk, segment_bytes)),
-            Job::MoveToHistory(segments) => JobDone::MoveToHistory(log::move_to_history(disk, &segments).map(|()| segments)),
+            Job::MoveToHistory(segments, scrub) => {
+                let found = scrub.finish(disk).err();
+                JobDone::MoveToHistory(log::move_to_history(disk, &segments).map(|()| segments), found)
+            }
             Job::Warm(job) => {
                 job.run();
                 JobDone::Warm

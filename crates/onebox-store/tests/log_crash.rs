@@ -5,7 +5,7 @@ mod log_model;
 
 use std::sync::Arc;
 
-use log_model::{Chance, Model, held, open_all, options, scrubbed};
+use log_model::{Chance, Model, held, open_all, options};
 use onebox_service::{Fault, FaultKind};
 use onebox_store::log::{Batch, Opened, move_to_history, open, prepare_spare};
 use onebox_store::memory::{CrashKind, MemoryDisk};
@@ -76,7 +76,7 @@ impl Node {
     /// Opens what the power loss left, compares, and goes on from there.
     fn recover(&mut self, disk: &MemoryDisk, chance: &mut Chance, seed: u64) {
         let mut opened = self.open(disk).unwrap_or_else(|fault| panic!("seed {seed}: {fault}"));
-        assert_eq!(scrubbed(disk, opened.reader.scrub()), Ok(()), "seed {seed}: a sound log is sound");
+        assert_eq!(opened.reader.scrub().finish(disk), Ok(()), "seed {seed}: a sound log is sound");
         let found = held(&mut opened, chance).unwrap_or_else(|fault| panic!("seed {seed}: {fault}"));
         let mut with_pending = self.model.clone();
         with_pending.take(&self.pending.take().unwrap_or_default());

@@ -6,7 +6,7 @@ mod log_model;
 use std::sync::Arc;
 
 use crc_fast::{CrcAlgorithm, Digest};
-use log_model::{Chance, Model, NODE, frames, held, open_all, options, scrubbed};
+use log_model::{Chance, Model, NODE, frames, held, open_all, options};
 use onebox_service::{Fault, FaultKind};
 use onebox_store::log::{Batch, Cut, move_to_history, open, prepare_spare};
 use onebox_store::memory::MemoryDisk;
@@ -111,14 +111,14 @@ fn rot_behind_the_reader_is_found_when_it_is_read() {
 fn a_scrub_finds_rot_in_every_frame_of_what_is_in_the_log_folder() {
     let (disk, mut model) = small_log();
     let mut opened = open_all(&disk, SEGMENT_BYTES).expect("opens");
-    assert_eq!(scrubbed(&disk, opened.reader.scrub()), Ok(()));
+    assert_eq!(opened.reader.scrub().finish(&disk), Ok(()));
     let (mut found, mut bits) = (0, 0);
     for file in segments(&disk) {
         let frames = frames(&disk.read_file(&file).expect("is there"));
         for (start, at) in frames.iter().map(|(frame, _)| (*frame, frame + 70)).chain([(0, 130)]) {
             disk.flip_bit(&file, at);
             // Also the last frame: nobody would know of it after a start.
-            match scrubbed(&disk, opened.reader.scrub()) {
+            match opened.reader.scrub().finish(&disk) {
                 Ok(()) => assert!(file.starts_with("history/"), "{file} at {at}"),
                 Err(fault) => {
                     assert_eq!((fault.kind, &fault.file), (FaultKind::Damage, &file));
@@ -141,7 +141,7 @@ fn a_scrub_finds_rot_in_every_frame_of_what_is_in_the_log_folder() {
     }
     let sealed = opened.reader.sealed_below(model.hard_state.commit);
     move_to_history(&disk, &sealed[..1]).expect("moves");
-    assert_eq!(scrubbed(&disk, begun), Ok(()));
+    assert_eq!(begun.finish(&disk), Ok(()));
 }
 
 #[test]

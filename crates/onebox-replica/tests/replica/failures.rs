@@ -131,6 +131,28 @@ fn a_log_that_rots_while_the_replica_runs_is_told_and_nothing_stops() {
     assert_eq!(verdict(&rig.carry_out(call(session, 11, DRAW, &Ask::default()))), Ok(false));
 }
 
+/// In the history nobody would look at it again until somebody needs it.
+#[test]
+fn a_segment_that_rotted_is_told_when_it_moves_to_the_history() {
+    let mut rig = Rig::sized(Limits { log_replay_bytes_max: 8 << 10, ..Limits::default() }, 64 << 10, usize::MAX / 4);
+    let session = rig.session();
+    let is_there = |rig: &Rig, file: &str| rig.disk.files().iter().any(|name| name == file);
+    let set_until = |rig: &mut Rig, file: &str| {
+        let mut sets = 0;
+        while !is_there(rig, file) {
+            rig.set(session, "cell", b"1");
+            sets += 1;
+            assert!(sets < 1_000, "{file} does not come");
+        }
+    };
+    set_until(&mut rig, "log/0000000000000002.seg");
+    assert!(!is_there(&rig, "history/0000000000000001.seg"));
+    rig.disk.flip_bit("log/0000000000000001.seg", SECTOR_BYTES + 70);
+    set_until(&mut rig, "history/0000000000000003.seg");
+    let found: Vec<_> = rig.desk.notes.iter().filter(|note| matches!(note, Note::LogScrub(_))).collect();
+    assert!(matches!(found[..], [Note::LogScrub(fault)] if fault.file.ends_with("/0000000000000001.seg")), "{found:?}");
+}
+
 #[test]
 fn a_log_that_fails_makes_sealed_entries_unknown_and_all_else_certain() {
     let mut rig = Rig::new(Limits { entries_in_flight_max: 2, ..Limits::default() });

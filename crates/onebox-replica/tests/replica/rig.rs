@@ -84,7 +84,7 @@ impl World for Desk {
             Job::Flush(_) => "flush",
             Job::Merge(_) => "merge",
             Job::PrepareSpare { .. } => "spare",
-            Job::MoveToHistory(_) => "history",
+            Job::MoveToHistory(..) => "history",
             Job::Warm(_) => "warm",
             Job::Scrub { .. } => "scrub",
             Job::ScrubLog(_) => "scrub of the log",

@@ -3,7 +3,7 @@
 //! It sees only what the writer said is durable. Every frame's CRC is checked again when it is read. It keeps one
 //! window over one segment, so that reading on from where the last read ended costs nothing extra.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use onebox_service::Fault;
@@ -300,12 +300,13 @@ impl LogReader {
 
     /// A scrub of what is in `log/` and durable now.
     pub fn scrub(&self) -> LogScrub {
-        let mut segments = VecDeque::new();
-        // A move that was interrupted may have left an older one there, behind one that was moved.
-        for (number, _) in self.segments.folders.iter().rev().take_while(|(_, folder)| **folder == Folder::Log) {
-            segments.push_front(*number);
-        }
+        let segments = self.segments.folders.iter().filter(|(_, folder)| **folder == Folder::Log).map(|(number, _)| *number).collect();
         LogScrub::new(self.options, segments, self.end)
+    }
+
+    /// A scrub of some sealed segments.
+    pub fn scrub_of(&self, sealed: &[SegmentNumber]) -> LogScrub {
+        LogScrub::new(self.options, sealed.iter().copied().collect(), self.end)
     }
 
     /// Takes note that these segments were moved to `history/`. Their entries can still be read.

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use onebox_service::Fault;
-use onebox_store::log::{Batch, HardState, LogEntry, LogOptions, LogReader, LogScrub, Opened, open};
+use onebox_store::log::{Batch, HardState, LogEntry, LogOptions, LogReader, Opened, open};
 use onebox_store::memory::MemoryDisk;
 use onebox_store::{LogIndex, NodeId, Term};
 
@@ -102,12 +102,6 @@ pub fn held(opened: &mut Opened, chance: &mut Chance) -> Result<Model, Fault> {
     assert_eq!(opened.writer.last(), opened.reader.last());
     let entries = read_all(&mut opened.reader, chance)?;
     Ok(Model { entries, hard_state: opened.hard_state, membership: opened.membership.clone() })
-}
-
-/// Scrubs the whole of what is in `log/`.
-pub fn scrubbed(disk: &MemoryDisk, mut scrub: LogScrub) -> Result<(), Fault> {
-    while scrub.step(disk)? {}
-    Ok(())
 }
 
 pub fn read_all(reader: &mut LogReader, chance: &mut Chance) -> Result<Vec<LogEntry>, Fault> {

@@ -256,7 +256,7 @@ impl Machine {
         let work = match &job {
             Job::Flush(_) => Work::Flush,
             Job::PrepareSpare { .. } => Work::Spare,
-            Job::MoveToHistory(_) => Work::MoveToHistory,
+            Job::MoveToHistory(..) => Work::MoveToHistory,
             Job::Merge(_) | Job::Warm(_) | Job::Scrub { .. } | Job::ScrubLog(_) | Job::ReadRows(_) | Job::Import(_) => Work::Other,
         };
         let done: JobDone = self.shared.while_running(seed, |disk| job.run(disk));

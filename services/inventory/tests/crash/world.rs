@@ -124,7 +124,7 @@ impl Debug for JobName<'_> {
             Job::Flush(job) => write!(f, "{job:?}"),
             Job::Merge(_) => f.write_str("merge"),
             Job::PrepareSpare { segment_bytes } => write!(f, "spare of {segment_bytes}"),
-            Job::MoveToHistory(segments) => write!(f, "history {segments:?}"),
+            Job::MoveToHistory(segments, _) => write!(f, "history {segments:?}"),
             Job::Scrub { rows, .. } => write!(f, "scrub {rows}"),
             Job::ScrubLog(_) => f.write_str("scrub of the log"),
             Job::ReadRows(_) => f.write_str("rows"),

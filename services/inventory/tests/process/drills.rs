@@ -30,7 +30,8 @@ const NODES: usize = 3;
 const BEFORE: Duration = Duration::from_secs(3);
 const LASTS: Duration = Duration::from_secs(5);
 const AFTER: Duration = Duration::from_secs(3);
-/// Until a base that is damaged is read: it is looked through every 12,000 heartbeats, which are 20 ms here; a log every 4,800.
+/// Until a base that is damaged is read: it is looked through every 12,000 heartbeats, which are 20 ms here. A log is every 4,800, and a
+/// segment when it moves to the history.
 const NOTICED_WITHIN: Duration = Duration::from_secs(300);
 /// What the disk that becomes full has beside the data, in MiB: more than a node needs to take writes.
 const ROOM_MIB: u64 = 1_000;
